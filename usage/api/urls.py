@@ -1,0 +1,7 @@
+"""The addresses of the caller's own account."""
+
+from django.urls import path
+
+from usage.api.views import MeView, UsageView
+
+urlpatterns = [path("usage", UsageView.as_view()), path("me", MeView.as_view())]

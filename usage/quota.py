@@ -1,0 +1,100 @@
+"""The quota: reserve with the insert, settle on success, refund on failure and cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import F, Sum
+from django.utils import timezone
+
+from usage.exceptions import QuotaExhausted
+from usage.models import LedgerEntry, LedgerKind, QuotaDay, User
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a user has used; `limit` and `remaining` are None where there is no limit."""
+
+    used_today: int
+    total: int
+    limit: int | None
+    resets_at: datetime
+
+    @property
+    def remaining(self) -> int | None:
+        """Images left today."""
+        return None if self.limit is None else max(0, self.limit - self.used_today)
+
+
+def quota_limit(user: User) -> int | None:
+    """The user's images a day: their own limit, else the server's; None is no limit."""
+    limit: int | None = settings.PENCIL.daily_limit
+    return limit if user.daily_limit is None else user.daily_limit
+
+
+def quota_reserve(user: User, job_ids: Sequence[UUID], *, now: datetime | None = None) -> None:
+    """Take one image a job from the user's day. Call inside the transaction that inserts the jobs.
+
+    The count changes by one conditional UPDATE: parallel requests cannot pass the limit together.
+
+    Raises:
+        QuotaExhausted: fewer images are left than jobs; nothing was taken.
+    """
+    now = now or timezone.now()
+    today = now.astimezone(UTC).date()
+    QuotaDay.objects.get_or_create(user=user, day=today)
+    row = QuotaDay.objects.filter(user=user, day=today)
+    limit = quota_limit(user)
+    if limit is not None:
+        row = row.filter(used__lte=limit - len(job_ids))
+    if (limit is not None and limit < len(job_ids)) or not row.update(
+        used=F("used") + len(job_ids)
+    ):
+        used = QuotaDay.objects.get(user=user, day=today).used
+        raise QuotaExhausted(
+            limit=limit or 0,
+            remaining=max(0, (limit or 0) - used),
+            retry_after_s=max(1, int((_midnight_after(today) - now).total_seconds())),
+        )
+    LedgerEntry.objects.bulk_create(
+        LedgerEntry(user=user, day=today, job_id=job_id, kind=LedgerKind.RESERVE, amount=1)
+        for job_id in job_ids
+    )
+
+
+def quota_settle(job_id: UUID) -> None:
+    """Keep the job's image on the count. Call inside the transaction that makes it succeed."""
+    reserved = LedgerEntry.objects.get(job_id=job_id, kind=LedgerKind.RESERVE)
+    LedgerEntry.objects.create(
+        user_id=reserved.user_id, day=reserved.day, job_id=job_id, kind=LedgerKind.SETTLE, amount=0
+    )
+
+
+def quota_refund(job_id: UUID) -> None:
+    """Give the job's image back to the day it came from. Call inside the ending transaction."""
+    reserved = LedgerEntry.objects.get(job_id=job_id, kind=LedgerKind.RESERVE)
+    LedgerEntry.objects.create(
+        user_id=reserved.user_id, day=reserved.day, job_id=job_id, kind=LedgerKind.REFUND, amount=-1
+    )
+    QuotaDay.objects.filter(user_id=reserved.user_id, day=reserved.day).update(used=F("used") - 1)
+
+
+def usage_of(user: User, *, now: datetime | None = None) -> Usage:
+    """What the user has used today and ever, in two queries."""
+    today = (now or timezone.now()).astimezone(UTC).date()
+    row = QuotaDay.objects.filter(user=user, day=today).first()
+    total = QuotaDay.objects.filter(user=user).aggregate(total=Sum("used"))["total"] or 0
+    return Usage(
+        used_today=row.used if row else 0,
+        total=total,
+        limit=quota_limit(user),
+        resets_at=_midnight_after(today),
+    )
+
+
+def _midnight_after(day: date) -> datetime:
+    return datetime.combine(day + timedelta(days=1), time.min, tzinfo=UTC)
