@@ -1,0 +1,1 @@
+"""What a job is: its states, events, nodes, scheduling, interface and admin."""

@@ -1,0 +1,93 @@
+"""Jobs, images and nodes in the admin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from generation.models import GeneratedImage, Job, Node
+from generation.services import jobs_cancel
+
+
+@admin.register(Node)
+class NodeAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """GPU hosts: add, disable, see what was last heard of them."""
+
+    list_display = [
+        "name",
+        "url",
+        "health",
+        "is_enabled",
+        "depth",
+        "version",
+        "gpu",
+        "problem",
+        "probed_at",
+    ]
+    list_filter = ["health", "is_enabled"]
+    readonly_fields = ["is_from_environment", "health", "version", "gpu", "problem", "probed_at"]
+
+
+@admin.register(Job)
+class JobAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Jobs, to look at and to cancel; only the services write them.
+
+    Prompts and sketches are their owners' and are not shown.
+    """
+
+    list_display = [
+        "id",
+        "user",
+        "state",
+        "lane",
+        "attempt",
+        "node",
+        "error_code",
+        "created_at",
+        "finished_at",
+    ]
+    list_select_related = ["user", "node"]
+    list_filter = ["state", "lane", "node", "error_code"]
+    search_fields = ["id", "batch__id", "user__email", "prompt_id"]
+    date_hierarchy = "created_at"
+    show_full_result_count = False
+    exclude = ["params", "sketch"]
+    actions = ["cancel"]
+
+    @admin.action(description="Cancel the selected jobs")
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        """Cancel as the owner would: nothing is charged."""
+        jobs = list(queryset)
+        jobs_cancel(jobs)
+        messages.success(request, f"{len(jobs)} asked to stop.")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return False
+
+
+@admin.register(GeneratedImage)
+class GeneratedImageAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Which images there are; not what they show."""
+
+    list_display = ["id", "job", "width", "height", "size_bytes", "created_at"]
+    search_fields = ["id", "job__id"]
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return False

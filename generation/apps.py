@@ -1,0 +1,10 @@
+"""The Django application `generation`."""
+
+from django.apps import AppConfig
+
+
+class GenerationConfig(AppConfig):
+    """Jobs, images and nodes."""
+
+    name = "generation"
+    verbose_name = "Generation"

@@ -1,0 +1,127 @@
+"""Images as bytes and pixels: decode what strangers send, encode what we keep."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+from PIL import Image, ImageOps
+
+from generation.exceptions import InvalidImage
+
+SKETCH_BYTES_MAX = 8 * 1024 * 1024
+SKETCH_PIXELS_MAX = 4096 * 4096
+SKETCH_SIDE_MIN = 16
+THUMBNAIL_SIDE_PX = 320  # chosen: two device pixels for each of the history strip's
+ALLOWED_FORMATS = ("PNG", "JPEG", "WEBP")
+# Chosen: a defective GPU's image is all zero; a drawing on plain paper still differs by more.
+BLANK_RANGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An encoded image and its size in pixels."""
+
+    data: bytes
+    width: int
+    height: int
+
+
+def sketch_normalise(data: bytes) -> Encoded:
+    """Turn an uploaded sketch into an RGB PNG on white paper, without metadata.
+
+    Raises:
+        InvalidImage: empty, too long, of a format we do not take, animated, too many pixels
+            (read from the header, before decoding), or truncated.
+    """
+    with _opened(data) as image:
+        try:
+            return _encode_png(_on_white(ImageOps.exif_transpose(image)))
+        except (OSError, ValueError, SyntaxError, MemoryError) as error:
+            raise InvalidImage(
+                "The image is damaged and cannot be read. Save it again and send that."
+            ) from error
+
+
+def image_check(data: bytes) -> Encoded:
+    """Decode an image that a node made, completely, and return it as it came.
+
+    Raises:
+        InvalidImage: not an image, or truncated.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=ALLOWED_FORMATS) as image:
+            image.load()
+            return Encoded(data, image.width, image.height)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InvalidImage("The node sent a file that is not a whole image.") from error
+
+
+def is_blank(data: bytes) -> bool:
+    """Whether all pixels are (nearly) the same, as a defective GPU or NaN latents leave them."""
+    with Image.open(io.BytesIO(data), formats=ALLOWED_FORMATS) as image:
+        return all(high - low <= BLANK_RANGE for low, high in _ranges(image.convert("RGB")))
+
+
+def thumbnail_encode(data: bytes) -> Encoded:
+    """A WebP of at most `THUMBNAIL_SIDE_PX` on its longer side."""
+    with Image.open(io.BytesIO(data), formats=ALLOWED_FORMATS) as image:
+        small = image.convert("RGB")
+        small.thumbnail((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        small.save(buffer, "WEBP", quality=82, method=4)
+        return Encoded(buffer.getvalue(), small.width, small.height)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """Open a sketch and judge it by its header alone."""
+    if not data:
+        raise InvalidImage("The image is empty. Send a PNG, JPEG or WebP.")
+    if len(data) > SKETCH_BYTES_MAX:
+        raise InvalidImage(
+            f"The image is larger than {SKETCH_BYTES_MAX // 2**20} MB. Send a smaller one."
+        )
+    try:
+        with warnings.catch_warnings():
+            # Pillow's own limit only warns, and lies above ours.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=(*ALLOWED_FORMATS, "GIF"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, Image.DecompressionBombError):
+            raise _too_many_pixels() from error
+        raise InvalidImage("This is not a PNG, JPEG or WebP image.") from error
+    if image.format not in ALLOWED_FORMATS:
+        raise InvalidImage("This is a GIF. Send a PNG, JPEG or WebP.")
+    if image.width * image.height > SKETCH_PIXELS_MAX:
+        raise _too_many_pixels()
+    if min(image.size) < SKETCH_SIDE_MIN:
+        raise InvalidImage(f"The image is smaller than {SKETCH_SIDE_MIN} pixels on a side.")
+    if getattr(image, "n_frames", 1) > 1:
+        raise InvalidImage("The image is animated. Send a single picture.")
+    return image
+
+
+def _too_many_pixels() -> InvalidImage:
+    return InvalidImage(
+        f"The image has more than {SKETCH_PIXELS_MAX // 1_000_000} million pixels. Make it smaller."
+    )
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        paper = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(paper, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _encode_png(image: Image.Image) -> Encoded:
+    buffer = io.BytesIO()
+    # Level 1: a sketch is flat; higher levels cost ten times the time for a few per cent.
+    image.save(buffer, "PNG", compress_level=1)
+    return Encoded(buffer.getvalue(), image.width, image.height)
+
+
+def _ranges(image: Image.Image) -> list[tuple[float, float]]:
+    return [band.getextrema() for band in image.split()]  # type: ignore[misc]  # one band: a pair

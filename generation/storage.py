@@ -1,0 +1,104 @@
+"""Storage: the bytes of sketches and images on disk, each name written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+
+TEMPORARY_SUFFIX = ".part"
+TEMPORARY_LIFE = timedelta(hours=1)  # chosen: no write takes a minute
+
+
+def sketch_write(user_id: int, data: bytes) -> str:
+    """Keep a user's sketch under its content's hash and return its name.
+
+    The name holds the owner, so the same drawing by two people is kept twice and neither can
+    reach the other's.
+
+    Raises:
+        OSError: the disk is full or cannot be written.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    name = f"sketches/{user_id}/{digest[:2]}/{digest}.png"
+    if not blob_path(name).exists():
+        blob_write(name, data)
+    return name
+
+
+def sketch_digest(name: str) -> str:
+    """The SHA-256 of a sketch, from its name."""
+    return Path(name).stem
+
+
+def image_name(job_id: UUID, attempt: int, index: int, *, suffix: str) -> str:
+    """The name of an image that one attempt of a job made; `suffix` without the dot."""
+    return f"images/{job_id.hex[:2]}/{job_id}/{attempt}-{index}.{suffix}"
+
+
+def blob_path(name: str) -> Path:
+    """Where a name lies on disk."""
+    return Path(settings.MEDIA_ROOT) / name
+
+
+def blob_read(name: str) -> bytes:
+    """Read a whole blob.
+
+    Raises:
+        FileNotFoundError: nothing was written under this name.
+    """
+    return blob_path(name).read_bytes()
+
+
+def blob_write(name: str, data: bytes) -> None:
+    """Write a blob so that its name holds all of it or nothing, even if the power goes.
+
+    Raises:
+        OSError: the disk is full or cannot be written; nothing is left behind.
+    """
+    path = blob_path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=TEMPORARY_SUFFIX)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
+    _sync_directory(path.parent)
+
+
+def blob_delete(name: str) -> None:
+    """Forget a blob; one that is not there is forgotten already."""
+    blob_path(name).unlink(missing_ok=True)
+
+
+def temporaries_delete() -> int:
+    """Delete what writers that died left behind; return how many files."""
+    oldest = (timezone.now() - TEMPORARY_LIFE).timestamp()
+    count = 0
+    for path in Path(settings.MEDIA_ROOT).rglob(f"*{TEMPORARY_SUFFIX}"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()
+                count += 1
+    return count
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,257 @@
+"""Transitions: the only writer of a job's state.
+
+Each is one compare-and-swap UPDATE on (id, attempt, state) and, for a worker, on its lease. No row
+changed means that somebody else was first: the caller stops, without effects. The event, the
+ledger's line and the images of a transition are written in its transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.db.models.functions import Coalesce, Now
+
+from generation.events import events_record
+from generation.models import GeneratedImage, Job
+from generation.params import prompt_id_for
+from generation.states import ON_NODE, JobState, can_follow
+from usage.quota import quota_refund, quota_settle
+
+LEASE_TTL = timedelta(seconds=15)
+LEASE_RENEWAL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A worker's right to move one attempt of a job; void once `token` is no longer the row's."""
+
+    job_id: UUID
+    attempt: int
+    token: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image that lies in storage and waits for its row; sizes in pixels."""
+
+    file: str
+    thumbnail: str
+    content_type: str
+    width: int
+    height: int
+    size_bytes: int
+
+
+def job_take(job: Job, *, node_id: int) -> Lease | None:
+    """Claim a queued job for a node: `queued → claimed`, the next attempt, with a fresh lease."""
+    lease = Lease(job.id, job.attempt + 1, uuid4())
+    taken = _swap(
+        job.id,
+        Job.objects.filter(id=job.id, attempt=job.attempt, cancel_requested_at__isnull=True),
+        {JobState.QUEUED},
+        JobState.CLAIMED,
+        attempt=lease.attempt,
+        node_id=node_id,
+        prompt_id=prompt_id_for(job.id, lease.attempt),
+        lease_token=lease.token,
+        lease_expires_at=Now() + LEASE_TTL,
+        not_before=None,
+        started_at=None,
+    )
+    return lease if taken else None
+
+
+def job_advance(lease: Lease, origins: Iterable[JobState], to: JobState) -> Job | None:
+    """Move a held job to `submitted`, `running` or `saving`; None when it is not ours any more."""
+    # A prompt that was faster than our look at it never was `running` here.
+    has_begun = to in {JobState.RUNNING, JobState.SAVING}
+    fields: dict[str, Any] = {"started_at": Coalesce(F("started_at"), Now())} if has_begun else {}
+    return _swap(lease.job_id, _held(lease), origins, to, **fields)
+
+
+def job_succeed(
+    lease: Lease, images: Sequence[StoredImage], *, execution_s: float | None
+) -> Job | None:
+    """End a job well: images, state, settlement and event in one transaction.
+
+    None when it is not ours any more, or when its cancellation was asked for: then nothing is
+    written, and the caller looks again.
+    """
+    with transaction.atomic():
+        held = _held(lease).filter(cancel_requested_at__isnull=True)
+        changed = held.filter(state=JobState.SAVING).update(
+            state=JobState.SUCCEEDED,
+            finished_at=Now(),
+            execution_s=execution_s,
+            lease_token=None,
+            lease_expires_at=None,
+        )
+        if not changed:
+            return None
+        GeneratedImage.objects.bulk_create(
+            GeneratedImage(
+                job_id=lease.job_id,
+                index=index,
+                file=image.file,
+                thumbnail=image.thumbnail,
+                content_type=image.content_type,
+                width=image.width,
+                height=image.height,
+                size_bytes=image.size_bytes,
+            )
+            for index, image in enumerate(images)
+        )
+        quota_settle(lease.job_id)
+        return _recorded(lease.job_id, JobState.SUCCEEDED)
+
+
+def job_fail(lease: Lease, *, code: str, message: str) -> Job | None:
+    """End a held job badly, refunded, with a sentence for its owner."""
+    return _end(
+        lease.job_id, _held(lease), ON_NODE, JobState.FAILED, error_code=code, error_message=message
+    )
+
+
+def job_cancel_confirmed(lease: Lease) -> Job | None:
+    """End a held job as cancelled, refunded, once its node does nothing for it any more."""
+    return _end(lease.job_id, _held(lease), ON_NODE, JobState.CANCELLED)
+
+
+def job_cancel_queued(job_id: UUID, attempt: int) -> Job | None:
+    """End a waiting job as cancelled, refunded; None when it does not wait any more."""
+    return _end(
+        job_id,
+        Job.objects.filter(id=job_id, attempt=attempt),
+        {JobState.QUEUED},
+        JobState.CANCELLED,
+        cancel_requested_at=Now(),
+    )
+
+
+def job_expire_queued(job_id: UUID, attempt: int, *, code: str, message: str) -> Job | None:
+    """End a job that waited too long as failed, refunded; None when it does not wait now."""
+    return _end(
+        job_id,
+        Job.objects.filter(id=job_id, attempt=attempt),
+        {JobState.QUEUED},
+        JobState.FAILED,
+        error_code=code,
+        error_message=message,
+    )
+
+
+def job_cancel_request(job_id: UUID) -> Job | None:
+    """Note on a job that is on a node that its owner wants it to stop; None if noted or ended."""
+    with transaction.atomic():
+        on_node = Job.objects.filter(id=job_id, state__in=ON_NODE, cancel_requested_at__isnull=True)
+        if not on_node.update(cancel_requested_at=Now()):
+            return None
+        return _recorded(job_id, "cancel_requested")
+
+
+def job_requeue(
+    lease: Lease,
+    *,
+    failure: str,
+    delay: timedelta = timedelta(0),
+    avoid_node_id: int | None = None,
+) -> Job | None:
+    """Give a held job back to the queue after an attempt that was not its fault.
+
+    `failure` names what is counted: infrastructure, memory, blank or refused; or `none`, for a
+    worker that stops in an orderly way. A job whose cancellation was asked for does not go back.
+    """
+    fields: dict[str, Any] = {"not_before": Now() + delay, "node_id": None, "prompt_id": None}
+    if failure != "none":
+        fields[f"{failure}_failures"] = F(f"{failure}_failures") + 1
+    if avoid_node_id is not None:
+        fields["avoid_node_id"] = avoid_node_id
+    return _swap(
+        lease.job_id,
+        _held(lease).filter(cancel_requested_at__isnull=True),
+        ON_NODE,
+        JobState.QUEUED,
+        event="requeued",
+        lease_token=None,
+        lease_expires_at=None,
+        **fields,
+    )
+
+
+def leases_renew(tokens: Iterable[UUID]) -> set[UUID]:
+    """Renew the leases that are still held and return their tokens."""
+    held = Job.objects.filter(lease_token__in=list(tokens), state__in=ON_NODE)
+    held.update(lease_expires_at=Now() + LEASE_TTL)
+    return {token for token in held.values_list("lease_token", flat=True) if token is not None}
+
+
+def lease_release(lease: Lease) -> None:
+    """Let a lease run out now, so that another worker adopts the job at once."""
+    _held(lease).filter(state__in=ON_NODE).update(lease_expires_at=Now())
+
+
+def lease_take(job_id: UUID) -> Lease | None:
+    """Take over a job whose lease has run out; None when its worker lives or it has ended."""
+    token = uuid4()
+    expired = Job.objects.filter(id=job_id, state__in=ON_NODE, lease_expires_at__lte=Now())
+    if not expired.update(lease_token=token, lease_expires_at=Now() + LEASE_TTL):
+        return None
+    attempt = (
+        Job.objects.filter(id=job_id, lease_token=token).values_list("attempt", flat=True).first()
+    )
+    return None if attempt is None else Lease(job_id, attempt, token)
+
+
+def _held(lease: Lease) -> QuerySet[Job]:
+    return Job.objects.filter(id=lease.job_id, attempt=lease.attempt, lease_token=lease.token)
+
+
+def _end(
+    job_id: UUID, rows: QuerySet[Job], origins: Iterable[JobState], to: JobState, **fields: Any
+) -> Job | None:
+    with transaction.atomic():
+        job = _swap(
+            job_id,
+            rows,
+            origins,
+            to,
+            finished_at=Now(),
+            lease_token=None,
+            lease_expires_at=None,
+            **fields,
+        )
+        if job is not None:
+            quota_refund(job.id)
+        return job
+
+
+def _swap(
+    job_id: UUID,
+    rows: QuerySet[Job],
+    origins: Iterable[JobState],
+    to: JobState,
+    *,
+    event: str = "",
+    **fields: Any,
+) -> Job | None:
+    """Set the state of at most one row if it is in one of `origins`; record the event."""
+    origins = set(origins)
+    forbidden = [origin for origin in origins if not can_follow(origin, to)]
+    if forbidden:
+        raise ValueError(f"A job cannot go from {', '.join(sorted(forbidden))} to {to}.")
+    with transaction.atomic():
+        if not rows.filter(state__in=origins).update(state=to, **fields):
+            return None
+        return _recorded(job_id, event or to)
+
+
+def _recorded(job_id: UUID, event: str) -> Job:
+    job = Job.objects.get(id=job_id)
+    events_record(job.user_id, f"job.{event}", [job])
+    return job

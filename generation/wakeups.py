@@ -1,0 +1,55 @@
+"""Wake-ups: Celery messages that say a job may be claimed; losing or doubling one does no harm."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from uuid import UUID
+
+import structlog
+from celery import current_app
+from kombu.exceptions import OperationalError
+from redis import RedisError
+
+log = structlog.get_logger(__name__)
+
+TASK_RUN = "workers.run"
+TASK_ADOPT = "workers.adopt"
+# Chosen: a burst of the largest batches. What does not fit is woken by the beat.
+BACKLOG_MAX = 5000
+
+
+def wake(job_id: UUID, *, task: str = TASK_RUN) -> None:
+    """Send a wake-up that names the job, soon; never waits for the broker and never fails."""
+    _sender.send(task, job_id)
+
+
+class _Sender:
+    """A thread that talks to the broker, so that a broker that is away delays no request."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._queue: queue.Queue[tuple[str, UUID]] = queue.Queue(BACKLOG_MAX)
+        self._thread: threading.Thread | None = None
+
+    def send(self, task: str, job_id: UUID) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
+                self._thread.start()
+        try:
+            self._queue.put_nowait((task, job_id))
+        except queue.Full:
+            log.warning("wake-up dropped", job_id=str(job_id))
+
+    def _run(self) -> None:
+        while True:
+            task, job_id = self._queue.get()
+            try:
+                current_app.send_task(task, args=[str(job_id)], retry=False)
+            except (OperationalError, RedisError, OSError) as error:
+                # The beat wakes whatever waits as soon as the broker is back.
+                log.warning("wake-up not sent", job_id=str(job_id), problem=type(error).__name__)
+
+
+_sender = _Sender()

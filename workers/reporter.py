@@ -1,0 +1,76 @@
+"""The reporter: a prompt's events as progress for its job's owner, at most four a second."""
+
+from __future__ import annotations
+
+import time
+
+from generation.events import progress_publish
+from generation.models import Job
+from generation.previews import Progress as JobProgress
+from generation.previews import progress_put
+from workers.comfy.mailboxes import Follower
+from workers.comfy.protocol import Disconnected, Preview, Progress, Reconnected, Started
+
+REPORT_EVERY_S = 0.25
+
+
+class Reporter:
+    """What has been seen and told of one prompt.
+
+    Attributes:
+        has_started: the node has begun.
+        has_lost_events: the socket broke; events of this prompt may never come again.
+    """
+
+    def __init__(self, job: Job, *, steps: int) -> None:
+        self.has_started = False
+        self.has_lost_events = False
+        self._job = job
+        self._step = 0
+        self._steps = max(1, steps)
+        self._preview: bytes | None = None
+        self._previews = 0
+        self._is_stale = False
+        self._reported_at = 0.0
+        self._looked_at = time.monotonic()
+
+    def take(self, follower: Follower, poll_s: float) -> bool:
+        """Wait for one event and report it; True when it is time to ask for the verdict."""
+        wait_s = max(0.0, self._looked_at + poll_s - time.monotonic())
+        if self._is_stale:
+            wait_s = min(wait_s, max(0.0, self._reported_at + REPORT_EVERY_S - time.monotonic()))
+        event = follower.next(wait_s)
+        looks_now = time.monotonic() - self._looked_at >= poll_s
+        match event:
+            case None:
+                pass
+            case Started():
+                self.has_started = True
+            case Progress(step=step, steps=steps):
+                self.has_started = True
+                self._step, self._steps = step, max(1, steps)
+                self._is_stale = True
+            case Preview(data=data):
+                # A server sends a step's preview just before its progress: they go out together.
+                self.has_started = True
+                self._preview = data
+            case Disconnected() | Reconnected():
+                self.has_lost_events = True
+                looks_now = True
+            case _:  # files or the end: the record knows
+                looks_now = True
+        if self._is_stale and time.monotonic() - self._reported_at >= REPORT_EVERY_S:
+            self._report()
+        if looks_now:
+            self._looked_at = time.monotonic()
+        return looks_now
+
+    def _report(self) -> None:
+        if self._preview is not None:
+            self._previews += 1
+        progress = JobProgress(self._step, self._steps, self._previews)
+        if progress_put(self._job.id, progress, preview=self._preview):
+            progress_publish(self._job, progress)
+        self._preview = None
+        self._is_stale = False
+        self._reported_at = time.monotonic()

@@ -1,0 +1,82 @@
+"""A real simulator as a node, and attempts that end quickly."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from generation.models import Node, NodeHealth
+from workers.clients import clients_close
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Simulator:
+    """A simulator process on a port of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "workers.comfy.simulator", "--port", "0", *arguments]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().split()[-1]
+
+    def state(self) -> dict[str, Any]:
+        """What it has run, by its own count."""
+        answer = requests.get(f"{self.url}/simulator/state", timeout=5)
+        state: dict[str, Any] = answer.json()
+        return state
+
+    def stop(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.wait(10)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def well() -> Iterator[Simulator]:
+    """A simulator without faults, shared."""
+    simulator = Simulator("--step-seconds", "0.02")
+    yield simulator
+    simulator.stop()
+
+
+@pytest.fixture
+def faulty() -> Iterator[Callable[..., Simulator]]:
+    """Make simulators with faults; they end with the test."""
+    started: list[Simulator] = []
+
+    def start(*faults: str, step_s: float = 0.02) -> Simulator:
+        options = [part for fault in faults for part in ("--fault", fault)]
+        started.append(Simulator("--step-seconds", str(step_s), *options))
+        return started[-1]
+
+    yield start
+    for simulator in started:
+        simulator.stop()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_clients() -> Iterator[None]:
+    """Close what the test's attempts opened."""
+    yield
+    clients_close()
+
+
+@pytest.fixture
+def impatient(settings: Any) -> None:
+    """Notice a prompt that does not move after a moment."""
+    settings.PENCIL = dataclasses.replace(settings.PENCIL, stall_timeout_s=1.0, run_timeout_s=4.0)
+
+
+def node_for(simulator: Simulator, name: str = "one") -> Node:
+    """The node row of a simulator."""
+    return Node.objects.create(name=name, url=simulator.url, health=NodeHealth.HEALTHY)
