@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
@@ -30,6 +31,14 @@ class NodeAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     ]
     list_filter = ["health", "is_enabled"]
     readonly_fields = ["is_from_environment", "health", "version", "gpu", "problem", "probed_at"]
+
+    def formfield_for_dbfield(
+        self, db_field: models.Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        """Read an address without a scheme as http: ComfyUI itself speaks no TLS."""
+        if db_field.name == "url":
+            kwargs["assume_scheme"] = "http"
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
 @admin.register(Job)

@@ -211,10 +211,11 @@ SPECTACULAR_SETTINGS = {
 
 # --- Pages ---
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+# Production serves what collectstatic gathered; a local start serves files where they are.
+STATIC_ROOT = BASE_DIR / "staticfiles" if PENCIL.is_production else None
 FRONTEND_DIST = BASE_DIR / "frontend" / "dist"
 STATICFILES_DIRS = [FRONTEND_DIST] if FRONTEND_DIST.is_dir() else []
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = not PENCIL.is_production
 DJANGO_VITE = {
     "default": {
         "dev_mode": PENCIL.vite_dev,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -28,18 +30,26 @@ def tokens_page(request: HttpRequest) -> HttpResponse:
     assert isinstance(request.user, User)
     own = AuthToken.objects.filter(user=request.user).order_by("-created")
     new_token, message = "", ""
+    # A page that is loaded again sends its form again, and that must not make another token.
+    expected = request.session.pop("token_form", None)
+    is_new = expected is not None and request.POST.get("once") == expected
     if request.method == "POST" and request.POST.get("action") == "revoke":
         own.filter(token_key=request.POST.get("token_key", "")).delete()
         return redirect("account_tokens")
-    if request.method == "POST" and own.count() >= TOKENS_MAX:
+    if request.method == "POST" and not is_new:
+        message = (
+            "This form was sent before, so nothing was made. Press the button to make a token."
+        )
+    elif request.method == "POST" and own.count() >= TOKENS_MAX:
         message = (
             f"You have {TOKENS_MAX} tokens. Revoke one that you no longer use, then try again."
         )
     elif request.method == "POST":
         new_token = token_create(request.user)
+    once = request.session["token_form"] = secrets.token_urlsafe(12)
     return render(
         request,
         "account/tokens.html",
-        {"tokens": own.all(), "new_token": new_token, "message": message},
+        {"tokens": own.all(), "new_token": new_token, "message": message, "once": once},
         status=409 if message else 200,
     )

@@ -12,6 +12,7 @@ from workers.comfy.mailboxes import Follower
 from workers.comfy.protocol import Disconnected, Preview, Progress, Reconnected, Started
 
 REPORT_EVERY_S = 0.25
+PREVIEW_BYTES_MAX = 4 * 1024 * 1024  # chosen: a 1536² PNG; Redis holds these in memory
 
 
 class Reporter:
@@ -53,7 +54,7 @@ class Reporter:
             case Preview(data=data):
                 # A server sends a step's preview just before its progress: they go out together.
                 self.has_started = True
-                self._preview = data
+                self._preview = data if len(data) <= PREVIEW_BYTES_MAX else None
             case Disconnected() | Reconnected():
                 self.has_lost_events = True
                 looks_now = True

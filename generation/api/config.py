@@ -80,7 +80,7 @@ class ConfigView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
-    @extend_schema(responses=ConfigSerializer)
+    @extend_schema(operation_id="config_get", responses=ConfigSerializer)
     def get(self, request: Request) -> Response:  # noqa: ARG002 - DRF's signature
         """Return what a client may know before anybody signs in."""
         return Response(config())

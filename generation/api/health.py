@@ -18,7 +18,7 @@ class HealthView(APIView):
 
     permission_classes = (AllowAny,)
 
-    @extend_schema(responses={200: dict})
+    @extend_schema(operation_id="health_get", responses={200: dict})
     def get(self, request: Request) -> Response:
         """Say that the server answers; tell staff what the nodes and the queue do."""
         if not getattr(request.user, "is_staff", False):

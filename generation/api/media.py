@@ -24,7 +24,7 @@ NOT_AT_ALL = "private, no-store"
 class ImageView(APIView):
     """A finished image."""
 
-    @extend_schema(responses={(200, "image/png"): OpenApiTypes.BINARY})
+    @extend_schema(operation_id="image_get", responses={(200, "image/png"): OpenApiTypes.BINARY})
     def get(self, request: Request, image_id: UUID) -> HttpResponseBase:
         """Return the image as the node made it."""
         image = image_get(caller(request), image_id)
@@ -34,7 +34,9 @@ class ImageView(APIView):
 class ThumbnailView(APIView):
     """A finished image, small."""
 
-    @extend_schema(responses={(200, "image/webp"): OpenApiTypes.BINARY})
+    @extend_schema(
+        operation_id="thumbnail_get", responses={(200, "image/webp"): OpenApiTypes.BINARY}
+    )
     def get(self, request: Request, image_id: UUID) -> HttpResponseBase:
         """Return the image as a small WebP."""
         image = image_get(caller(request), image_id)
@@ -44,7 +46,7 @@ class ThumbnailView(APIView):
 class SketchView(APIView):
     """The sketch that a job was made from."""
 
-    @extend_schema(responses={(200, "image/png"): OpenApiTypes.BINARY})
+    @extend_schema(operation_id="sketch_get", responses={(200, "image/png"): OpenApiTypes.BINARY})
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
         """Return the sketch as it was sent to the node."""
         return _picture(job_get(caller(request), job_id).sketch, "image/png", what="sketch")
@@ -53,7 +55,7 @@ class SketchView(APIView):
 class PreviewView(APIView):
     """What a running job looks like so far."""
 
-    @extend_schema(responses={(200, "image/jpeg"): OpenApiTypes.BINARY})
+    @extend_schema(operation_id="preview_get", responses={(200, "image/jpeg"): OpenApiTypes.BINARY})
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
         """Return the newest preview; 404 once the job has ended or before its first step."""
         job = job_get(caller(request), job_id)

@@ -6,6 +6,8 @@ import base64
 import binascii
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from generation.images import SKETCH_BYTES_MAX
@@ -31,6 +33,7 @@ from generation.states import JobState, Lane
 PRESET_PREFIX = "preset:"
 
 
+@extend_schema_field(OpenApiTypes.STR)
 class SketchField(serializers.Field[bytes, str, str, Any]):
     """An image as base64, as a data URL, or the name of a preset as `preset:<id>`."""
 

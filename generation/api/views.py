@@ -47,7 +47,10 @@ class GenerateView(APIView):
     """Where sketches come in."""
 
     @extend_schema(
-        request=GenerateSerializer, responses={202: BatchSerializer, **_REFUSALS}, parameters=[_KEY]
+        operation_id="generate",
+        request=GenerateSerializer,
+        responses={202: BatchSerializer, **_REFUSALS},
+        parameters=[_KEY],
     )
     def post(self, request: Request) -> Response:
         """Accept a sketch and answer with the jobs that it became."""
@@ -64,6 +67,7 @@ class JobListView(APIView):
     """The caller's jobs."""
 
     @extend_schema(
+        operation_id="job_list",
         responses={200: JobPageSerializer, 400: ApiErrorSerializer},
         parameters=[OpenApiParameter("state", str), OpenApiParameter("cursor", str)],
     )
@@ -80,7 +84,7 @@ class JobListView(APIView):
 class JobView(APIView):
     """One of the caller's jobs."""
 
-    @extend_schema(responses={200: JobSerializer, 404: ApiErrorSerializer})
+    @extend_schema(operation_id="job_get", responses={200: JobSerializer, 404: ApiErrorSerializer})
     def get(self, request: Request, job_id: UUID) -> Response:
         """Return the job as it is right now."""
         return Response(job_describe(job_get(caller(request), job_id)))
@@ -89,7 +93,11 @@ class JobView(APIView):
 class JobCancelView(APIView):
     """Stops one job."""
 
-    @extend_schema(request=None, responses={200: JobSerializer, 404: ApiErrorSerializer})
+    @extend_schema(
+        operation_id="job_cancel",
+        request=None,
+        responses={200: JobSerializer, 404: ApiErrorSerializer},
+    )
     def post(self, request: Request, job_id: UUID) -> Response:
         """Cancel the job, if it has not ended; answer with the job."""
         user = caller(request)
@@ -100,7 +108,12 @@ class JobCancelView(APIView):
 class JobRetryView(APIView):
     """Tries a job again."""
 
-    @extend_schema(request=None, responses={202: JobSerializer, **_REFUSALS}, parameters=[_KEY])
+    @extend_schema(
+        operation_id="job_retry",
+        request=None,
+        responses={202: JobSerializer, **_REFUSALS},
+        parameters=[_KEY],
+    )
     def post(self, request: Request, job_id: UUID) -> Response:
         """Queue a new job with the sketch and parameters of one that failed or was cancelled."""
         user = caller(request)
@@ -113,7 +126,9 @@ class JobsCancelView(APIView):
     """Stops several jobs."""
 
     @extend_schema(
-        request=CancelSerializer, responses={200: JobsSerializer, 400: ApiErrorSerializer}
+        operation_id="jobs_cancel",
+        request=CancelSerializer,
+        responses={200: JobsSerializer, 400: ApiErrorSerializer},
     )
     def post(self, request: Request) -> Response:
         """Cancel the jobs that are named, those of a batch, or all that are active."""

@@ -33,7 +33,7 @@ class MeSerializer(serializers.Serializer[User]):
 class UsageView(APIView):
     """The caller's own count."""
 
-    @extend_schema(responses=UsageSerializer)
+    @extend_schema(operation_id="usage_get", responses=UsageSerializer)
     def get(self, request: Request) -> Response:
         """Return today's and the total number of images."""
         return Response(usage_payload(usage_of(caller(request))))
@@ -42,7 +42,7 @@ class UsageView(APIView):
 class MeView(APIView):
     """The caller."""
 
-    @extend_schema(responses=MeSerializer)
+    @extend_schema(operation_id="me_get", responses=MeSerializer)
     def get(self, request: Request) -> Response:
         """Return the caller's address and rights."""
         user = caller(request)
