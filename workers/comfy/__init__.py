@@ -1,0 +1,1 @@
+"""ComfyUI's protocol, read and spoken; it knows nothing of the rest of LlamaSketch."""

@@ -1,0 +1,223 @@
+"""HTTP to one server: sessions, time limits, and which failures mean that nothing was done."""
+
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from workers.comfy.errors import BadReply, LoginRequired, NodeUnreachable, OutcomeUnknown, Refused
+from workers.comfy.json_object import JsonObject
+
+_READ_BYTES = 64 * 1024
+_MAX_REPLY_BYTES = (
+    64 * 1024 * 1024
+)  # chosen: /object_info of a server with many node packs has some 10 MB
+_GATEWAY_STATUSES = frozenset({502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long requests wait, in seconds.
+
+    `read_s` is between two bytes, the `total` ones from sending to the last byte: a server that
+    trickles would otherwise hold a thread for ever.
+    """
+
+    connect_s: float = 3.0
+    read_s: float = 10.0
+    reply_total_s: float = 30.0
+    upload_read_s: float = 30.0
+    fetch_read_s: float = 15.0
+    fetch_total_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer. Statuses 401, 403 and 5xx never get this far."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+    def json_object(self, *, where: str) -> JsonObject:
+        """Parse the body, which must be a JSON object."""
+        return JsonObject.parse(self.body, where=where)
+
+
+class Transport:
+    """Sends requests to one server; any number of threads may share it."""
+
+    def __init__(self, base_url: str, timeouts: Timeouts) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._timeouts = timeouts
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
+
+    def close(self) -> None:
+        """Close the sessions of all threads."""
+        with self._lock:
+            sessions = list(self._sessions)
+        for session in sessions:
+            session.close()
+
+    def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Reply:
+        """Read something.
+
+        Raises:
+            NodeUnreachable: no answer; reading has no effect, so nothing was done in any case.
+        """
+        with self._open("GET", path, read_s=self._timeouts.read_s, params=params) as response:
+            return self._reply(response, self._timeouts.reply_total_s)
+
+    def post(
+        self, path: str, *, data: bytes | None = None, content_type: str = "application/json"
+    ) -> Reply:
+        """Change something.
+
+        Raises:
+            NodeUnreachable: it was surely not received.
+            OutcomeUnknown: it may have been.
+        """
+        headers = {"Content-Type": content_type}
+        with self._open(
+            "POST", path, read_s=self._timeouts.read_s, data=data, headers=headers
+        ) as response:
+            return self._reply(response, self._timeouts.reply_total_s)
+
+    def upload(self, path: str, *, files: Mapping[str, Any], fields: Mapping[str, str]) -> Reply:
+        """Send a multipart form. Raises as `post` does."""
+        read_s = self._timeouts.upload_read_s
+        with self._open("POST", path, read_s=read_s, files=files, data=fields) as response:
+            return self._reply(response, read_s)
+
+    @contextmanager
+    def stream(
+        self, path: str, *, params: Mapping[str, str]
+    ) -> Iterator[tuple[requests.Response, Iterator[bytes]]]:
+        """Open a download: the response, and its body in parts.
+
+        The parts raise NodeUnreachable where the server falls silent, and end early, without an
+        error, where the connection breaks: the caller compares with Content-Length.
+        """
+        with self._open("GET", path, read_s=self._timeouts.fetch_read_s, params=params) as response:
+            yield response, _parts(response, self._timeouts.fetch_total_s)
+
+    @contextmanager
+    def _open(
+        self, method: str, path: str, *, read_s: float, **options: Any
+    ) -> Iterator[requests.Response]:
+        is_read = method == "GET"
+        try:
+            response = self._session().request(
+                method,
+                self._base_url + path,
+                timeout=(self._timeouts.connect_s, read_s),
+                stream=True,
+                allow_redirects=False,
+                **options,
+            )
+        except requests.RequestException as error:
+            raise _translated(error, is_read=is_read) from error
+        with closing(response):
+            _check_status(response, is_read=is_read)
+            yield response
+
+    def _reply(self, response: requests.Response, total_s: float) -> Reply:
+        is_read = response.request.method == "GET"
+        body = bytearray()
+        try:
+            for part in _parts(response, total_s, is_strict=True):
+                body += part
+                if len(body) > _MAX_REPLY_BYTES:
+                    raise BadReply("The answer is too long.")
+        except NodeUnreachable as error:
+            if is_read:
+                raise
+            raise OutcomeUnknown("The answer broke off.") from error
+        return Reply(response.status_code, response.headers.get("Content-Type", ""), bytes(body))
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = requests.Session()
+            # Neither a proxy nor a .netrc from the environment: nodes are reached directly or by
+            # tunnel.
+            session.trust_env = False
+            # Lengths are compared with what arrives, so they must be those of the file itself.
+            session.headers["Accept-Encoding"] = "identity"
+            adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
+            session.mount("http://", adapter)
+            session.mount("https://", adapter)
+            self._local.session = session
+            with self._lock:
+                self._sessions.add(session)
+        return session
+
+
+def _parts(
+    response: requests.Response, total_s: float, *, is_strict: bool = False
+) -> Iterator[bytes]:
+    """Yield the body as it comes; `read1` returns at every arrival, so the total limit holds."""
+    deadline = time.monotonic() + total_s
+    try:
+        while part := response.raw.read1(_READ_BYTES, decode_content=True):
+            yield part
+            if time.monotonic() > deadline:
+                raise NodeUnreachable("The answer takes too long.", timed_out=True)
+    except urllib3.exceptions.ReadTimeoutError as error:
+        raise NodeUnreachable("The answer stopped in the middle.", timed_out=True) from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        if is_strict:
+            raise NodeUnreachable("The connection broke in the middle of the answer.") from error
+
+
+def _check_status(response: requests.Response, *, is_read: bool) -> None:
+    status = response.status_code
+    if status == 401:
+        raise LoginRequired(
+            "The address answers 401: it is an authenticating proxy in front of ComfyUI. "
+            "Use the port of ComfyUI itself.",
+            reason="login_required",
+            status=status,
+        )
+    if status == 403:
+        raise Refused(
+            "The server forbids the request: it takes it for one from another site.",
+            reason="forbidden",
+            status=status,
+        )
+    if status < 500:
+        return
+    if not is_read:
+        # ComfyUI answers 500 to a body it cannot read, and to whatever fails after a prompt was
+        # queued.
+        raise OutcomeUnknown(f"The server answered {status}.", status=status)
+    if status in _GATEWAY_STATUSES:
+        raise NodeUnreachable(f"What stands before the server answered {status}.")
+    raise BadReply(f"The server answered {status}.")
+
+
+def _translated(
+    error: requests.RequestException, *, is_read: bool
+) -> NodeUnreachable | OutcomeUnknown:
+    if isinstance(error, requests.ConnectTimeout):
+        return NodeUnreachable("The server could not be reached in time.", timed_out=True)
+    reason = error.args[0] if error.args else None
+    reason = getattr(reason, "reason", reason)  # urllib3 wraps what happened in MaxRetryError
+    if isinstance(reason, urllib3.exceptions.NewConnectionError):
+        return NodeUnreachable("The server could not be reached.")
+    timed_out = isinstance(error, requests.Timeout)
+    said = (
+        "The server did not answer in time."
+        if timed_out
+        else "The connection broke before the answer."
+    )
+    return NodeUnreachable(said, timed_out=timed_out) if is_read else OutcomeUnknown(said)

@@ -1,0 +1,1 @@
+"""Parameters become a ComfyUI graph."""
