@@ -1,0 +1,82 @@
+"""What flows along the links of a graph."""
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels: TypeAlias = NDArray[np.uint8]
+"""One RGB picture, shape (height, width, 3)."""
+
+Images: TypeAlias = tuple[Pixels, ...]
+"""An IMAGE: a batch of pictures of one size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A model, encoder, sampler…: something that only has to be passed on."""
+
+    kind: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A MASK, of which only the size is known: the painter does not inpaint."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latent:
+    """A LATENT, kept as the pictures it stands for; `pictures` is empty for empty latents."""
+
+    width: int
+    height: int
+    batch: int
+    pictures: Images = ()
+
+    def repeated(self, amount: int) -> "Latent":
+        """Repeat the batch."""
+        return replace(self, batch=self.batch * amount, pictures=self.pictures * amount)
+
+
+@dataclass(frozen=True, slots=True)
+class Conditioning:
+    """The words, and the sketch when it came as a reference instead of as the latent."""
+
+    text: str
+    reference: Latent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Guider:
+    """A CFGGuider's positive side."""
+
+    positive: Conditioning
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """A seed."""
+
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sigmas:
+    """A schedule: how many steps it has, and which part of the whole way they are."""
+
+    steps: int
+    denoise: float = 1.0
+
+    def split(self, denoise: float) -> tuple["Sigmas", "Sigmas"]:
+        """Split as SplitSigmasDenoise does: into the high and the low part.
+
+        ComfyUI rounds steps × denoise with Python's round; so is the count of steps here. The
+        low part keeps the exact denoise, so that the painter can follow a slider smoothly.
+        """
+        low = round(self.steps * denoise)
+        return Sigmas(self.steps - low, self.denoise), Sigmas(low, self.denoise * denoise)
