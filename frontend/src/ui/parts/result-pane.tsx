@@ -1,0 +1,146 @@
+/** The result: the image, how far it is, and what went wrong with it. */
+import { Download, PencilLine, SlidersHorizontal } from "lucide";
+import { useState } from "preact/hooks";
+import { indicatorFraction, indicatorText } from "../../core/indicator";
+import { isTerminal, type Job } from "../../core/job";
+import { MODIFIER } from "../keyboard";
+import { useStudio } from "../studio";
+import { FailureCard } from "./failure-card";
+import { Icon } from "./icon";
+import { IconButton } from "./icon-button";
+import { type Picture, PictureStage } from "./picture-stage";
+
+export function ResultPane() {
+  const { generation, compact } = useStudio();
+  const job = generation.job.value;
+  const indicator = generation.indicator.value;
+  const [sketchJob, setSketchJob] = useState<string | null>(null);
+  const showSketch = job !== null && sketchJob === job.id;
+  const failed = indicator.type === "failed";
+  return (
+    <section class="pane result-pane" aria-label="Image" data-state={indicator.type}>
+      <PictureStage picture={pictureOf(job)} keep={job !== null && !isTerminal(job)} />
+      {showSketch && (
+        <img
+          class="pane-layer stage-picture result-sketch"
+          src={job.sketch_url}
+          alt="The sketch that it was made from"
+        />
+      )}
+      {job === null && indicator.type !== "sending" && !failed && (
+        <div class="blank result-blank">
+          <p class="blank-title">The image appears here</p>
+          <p class="blank-text">
+            {compact.value ? "Draw, say what it should become, and generate" : <GenerateHint />}
+          </p>
+        </div>
+      )}
+      {failed && <FailureCard failure={indicator.failure} />}
+      {job?.state === "succeeded" && !failed && (
+        <ResultActions
+          job={job}
+          showSketch={showSketch}
+          onSketch={() => setSketchJob(showSketch ? null : job.id)}
+        />
+      )}
+      <Progress />
+    </section>
+  );
+}
+
+function GenerateHint() {
+  return (
+    <>
+      Draw, say what it should become, and press <kbd>{MODIFIER}</kbd> <kbd>Enter</kbd>
+    </>
+  );
+}
+
+function pictureOf(job: Job | null): Picture | null {
+  if (job === null) return null;
+  const image = job.images[0];
+  const about = job.params.prompt === "" ? "without a prompt" : `“${job.params.prompt}”`;
+  if (job.state === "succeeded" && image !== undefined) {
+    return { url: image.url, kind: "result", alt: `Image: ${about}` };
+  }
+  if (!isTerminal(job) && job.preview_url !== null) {
+    return { url: job.preview_url, kind: "preview", alt: `Preview: ${about}` };
+  }
+  return null;
+}
+
+function Progress() {
+  const { generation } = useStudio();
+  const indicator = generation.indicator.value;
+  const text = indicator.type === "failed" ? "" : indicatorText(indicator);
+  const fraction = indicatorFraction(indicator);
+  const busy = generation.busy.value;
+  return (
+    <>
+      <p
+        class="chip progress-chip"
+        role="status"
+        data-testid="progress-text"
+        data-state={indicator.type}
+        hidden={text === ""}
+      >
+        {text}
+      </p>
+      {busy && (
+        <div
+          class="progress-bar"
+          role="progressbar"
+          aria-label="Image under way"
+          data-testid="progress-bar"
+          aria-valuemin={0}
+          aria-valuemax={100}
+          aria-valuenow={fraction === null ? undefined : Math.round(fraction * 100)}
+          data-unmeasured={fraction === null}
+        >
+          <span class="progress-fill" style={{ transform: `scaleX(${fraction ?? 0.3})` }} />
+        </div>
+      )}
+    </>
+  );
+}
+
+type ResultActionsProps = { readonly job: Job; readonly showSketch: boolean; readonly onSketch: () => void };
+
+function ResultActions({ job, showSketch, onSketch }: ResultActionsProps) {
+  const { generation } = useStudio();
+  const image = job.images[0];
+  if (image === undefined) return null;
+  return (
+    <div class="result-actions">
+      <IconButton
+        node={PencilLine}
+        label={showSketch ? "Show the image" : "Show the sketch it was made from"}
+        testId="show-sketch"
+        pressed={showSketch}
+        onPress={onSketch}
+      />
+      <IconButton
+        node={SlidersHorizontal}
+        label="Use these settings"
+        testId="use-settings"
+        onPress={() => generation.useSettings(job)}
+      />
+      <a
+        class="icon-button"
+        href={image.url}
+        download={fileName(job)}
+        aria-label="Download the image"
+        title="Download the image"
+        data-testid="download"
+      >
+        <Icon node={Download} />
+      </a>
+    </div>
+  );
+}
+
+/** Name the file after the prompt's first words. The browser adds the ending of what the server sends. */
+function fileName(job: Job): string {
+  const words = job.params.prompt.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? ["llamasketch"];
+  return `${words.slice(0, 6).join("-")}-${job.seed}`;
+}

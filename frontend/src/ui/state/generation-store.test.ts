@@ -1,0 +1,239 @@
+import { computed, signal } from "@preact/signals";
+import { describe, expect, test } from "vitest";
+import { EXAMPLE_CONFIG } from "../../core/config-example";
+import { EMPTY_DOCUMENT, type SketchDocument } from "../../core/document";
+import type { GenerateBody } from "../../core/generate-request";
+import type { Job } from "../../core/job";
+import { EXAMPLE_USAGE, exampleJob } from "../../core/job-example";
+import type { Api } from "../../net/api";
+import { ApiError, NetworkError } from "../../net/api-error";
+import { createGenerationStore } from "./generation-store";
+
+const DRAWN: SketchDocument = {
+  ...EMPTY_DOCUMENT,
+  strokes: [
+    {
+      id: "a",
+      tool: "brush",
+      colour: "#000000",
+      width: 4,
+      opacity: 1,
+      points: [{ x: 1, y: 1, pressure: 0.5 } as never],
+    },
+  ],
+};
+
+function studio({ document = DRAWN, answers = [] as (() => readonly Job[])[] } = {}) {
+  const sent: { key: string; body: GenerateBody }[] = [];
+  const calls: string[] = [];
+  const api: Api = {
+    async generate(body, key) {
+      sent.push({ key, body });
+      return (answers[sent.length - 1] ?? (() => [exampleJob()]))();
+    },
+    async jobs(cursor) {
+      calls.push(`jobs ${cursor}`);
+      const job = exampleJob({ id: `old-${cursor}`, state: "succeeded", created_at: "2029-01-01T00:00:00Z" });
+      return { jobs: [job], next: cursor === null ? "2" : null };
+    },
+    async cancel(id) {
+      calls.push(`cancel ${id}`);
+      return exampleJob({ id, cancel_requested: true });
+    },
+    async retry(id) {
+      calls.push(`retry ${id}`);
+      return exampleJob({ id: `${id}-again`, created_at: "2030-01-01T01:00:00Z" });
+    },
+  };
+  const drawn = signal(document);
+  let keys = 0;
+  let dice = 0;
+  const store = createGenerationStore({
+    api,
+    config: EXAMPLE_CONFIG,
+    document: drawn,
+    hash: computed(() => String(drawn.value.strokes.length)),
+    encode: async () => "cG5n",
+    remembered: null,
+    rememberedSent: null,
+    random: () => ++dice / 1000,
+    newKey: () => `key-${++keys}`,
+  });
+  store.connection.value = "online";
+  return { store, sent, calls, drawn };
+}
+
+function refuse(error: ApiError): () => never {
+  return () => {
+    throw error;
+  };
+}
+
+describe("generate", () => {
+  test("sends the drawing and follows its job", async () => {
+    const { store, sent } = studio();
+    store.change({ prompt: "a boat" });
+    await store.generate();
+    expect(sent[0]?.body).toMatchObject({ sketch: "cG5n", prompt: "a boat", count: 1, lane: "batch" });
+    expect(store.indicator.value).toEqual({ type: "waiting", place: 1, seconds: 3 });
+    expect(store.busy.value).toBe(true);
+  });
+
+  test("an empty drawing is explained and not sent", async () => {
+    const { store, sent } = studio({ document: EMPTY_DOCUMENT });
+    await store.generate();
+    expect(sent).toEqual([]);
+    expect(store.explainEmpty.value).toBe(true);
+  });
+
+  test("an open seed is drawn anew, a locked one stays", async () => {
+    const { store, sent } = studio({
+      answers: [
+        () => [exampleJob({ state: "succeeded" })],
+        () => [exampleJob({ id: "j2", state: "succeeded" })],
+      ],
+    });
+    const before = store.settings.value.seed;
+    await store.generate();
+    const drawn = store.settings.value.seed;
+    store.change({ seedLocked: true });
+    await store.generate();
+    expect(drawn).not.toBe(before);
+    expect(sent.map(({ body }) => body.seed)).toEqual([drawn, drawn]);
+  });
+
+  test("a second press while one is under way sends nothing", async () => {
+    const { store, sent } = studio();
+    await Promise.all([store.generate(), store.generate()]);
+    await store.generate();
+    expect(sent).toHaveLength(1);
+  });
+
+  test("the indicator tells when the drawing has moved on", async () => {
+    const { store, drawn } = studio({ answers: [() => [exampleJob({ state: "succeeded" })]] });
+    await store.generate();
+    expect(store.indicator.value.type).toBe("done");
+    drawn.value = { ...DRAWN, strokes: [...DRAWN.strokes, ...DRAWN.strokes] };
+    expect(store.indicator.value.type).toBe("drawing");
+  });
+});
+
+describe("refusals", () => {
+  test("errors of a field appear at it, and go when it is changed", async () => {
+    const error = new ApiError("invalid", 400, "seed: Too large.", { seed: ["Too large."] });
+    const { store } = studio({ answers: [refuse(error)] });
+    await store.generate();
+    expect(store.fieldErrors.value).toEqual({ seed: ["Too large."] });
+    expect(store.busy.value).toBe(false);
+    store.change({ seed: 5 });
+    expect(store.fieldErrors.value).toEqual({});
+  });
+
+  test("without an answer, trying again sends the same request under the same key", async () => {
+    const { store, sent } = studio({ answers: [refuse(new NetworkError())] });
+    await store.generate();
+    expect(store.indicator.value).toMatchObject({ type: "failed", failure: { action: "try-again" } });
+    await store.tryAgain();
+    expect(sent[1]).toEqual(sent[0]);
+    expect(store.job.value?.id).toBe("j1");
+  });
+
+  test("a job whose sketch was lost is sent anew", async () => {
+    const error = { code: "sketch_missing", message: "Gone." };
+    const { store, sent, calls } = studio({ answers: [() => [exampleJob({ state: "failed", error })]] });
+    await store.generate();
+    await store.tryAgain();
+    expect(calls).toEqual([]);
+    expect(sent).toHaveLength(2);
+  });
+
+  test("a used-up day is no reason to try again", async () => {
+    const { store } = studio({
+      answers: [refuse(new ApiError("quota_exhausted", 429, "100 images a day."))],
+    });
+    await store.generate();
+    expect(store.indicator.value).toMatchObject({ type: "failed", failure: { action: "wait" } });
+  });
+
+  test("trying a failed job again makes a new job of the same sketch", async () => {
+    const { store, calls } = studio({ answers: [() => [exampleJob({ state: "failed" })]] });
+    await store.generate();
+    await store.tryAgain();
+    expect(calls).toEqual(["retry j1"]);
+    expect(store.job.value?.id).toBe("j1-again");
+  });
+});
+
+describe("cancelling", () => {
+  test("asks for the job that is looked at, once", async () => {
+    const { store, calls } = studio();
+    await store.generate();
+    await store.cancel();
+    await store.cancel();
+    expect(calls).toEqual(["cancel j1"]);
+    expect(store.indicator.value.type).toBe("cancelling");
+  });
+
+  test("before the job has an id waits for it", async () => {
+    const { store, calls } = studio();
+    const generating = store.generate();
+    await store.cancel();
+    await generating;
+    expect(calls).toEqual(["cancel j1"]);
+  });
+});
+
+describe("history", () => {
+  test("older jobs come page by page until there are none", async () => {
+    const { store, calls } = studio();
+    for (let page = 0; page < 4; page += 1) await store.loadOlder();
+    expect(calls).toEqual(["jobs null", "jobs 2"]);
+    expect(store.history.value.map((job) => job.id)).toEqual(["old-null", "old-2"]);
+  });
+
+  test("looking at an old job shows it until something new is made", async () => {
+    const { store } = studio();
+    store.receive({
+      type: "snapshot",
+      seq: 1,
+      jobs: [
+        exampleJob({ id: "a", state: "succeeded" }),
+        exampleJob({ id: "b", state: "succeeded", created_at: "2029-01-01T00:00:00Z" }),
+      ],
+      usage: EXAMPLE_USAGE,
+    });
+    expect(store.job.value?.id).toBe("a");
+    store.look("b");
+    expect(store.job.value?.id).toBe("b");
+    await store.generate();
+    expect(store.job.value?.id).toBe("j1");
+  });
+
+  test("a cancelled job leaves it with the next one", async () => {
+    const { store } = studio({
+      answers: [() => [exampleJob({ state: "cancelled" })], () => [exampleJob({ id: "j2" })]],
+    });
+    await store.generate();
+    expect(store.history.value.map((job) => job.id)).toEqual(["j1"]);
+    await store.generate();
+    expect(store.history.value.map((job) => job.id)).toEqual(["j2"]);
+  });
+
+  test("its settings are taken over with the seed locked", () => {
+    const { store } = studio();
+    store.useSettings(
+      exampleJob({
+        seed: 99,
+        params: { prompt: "old", mode: "paint", denoise: 0.4, steps: 4, width: 688, height: 384 },
+      }),
+    );
+    expect(store.settings.value).toMatchObject({
+      prompt: "old",
+      strength: 0.4,
+      seed: 99,
+      seedLocked: true,
+      width: 688,
+      height: 384,
+    });
+  });
+});

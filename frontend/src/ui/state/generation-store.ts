@@ -1,0 +1,245 @@
+/** The state of generating: settings, jobs, and which of them is looked at. */
+import { batch, computed, type ReadonlySignal, signal } from "@preact/signals";
+import type { SketchDocument } from "../../core/document";
+import { isRetryable } from "../../core/failure";
+import { buildGenerate, checkGenerate, type FieldErrors } from "../../core/generate-request";
+import { indicatorFor, isBusy } from "../../core/indicator";
+import { isTerminal, type Job } from "../../core/job";
+import {
+  hasGap,
+  type JobsState,
+  jobsNewestFirst,
+  NO_JOBS,
+  reduceJobs,
+  type ServerMessage,
+} from "../../core/jobs";
+import { type Config, defaultSettings, drawSeed, restoreSettings, type Settings } from "../../core/settings";
+import { NO_SUBMISSION, refusedFields, type Submission } from "../../core/submission";
+import type { Api } from "../../net/api";
+import { ApiError } from "../../net/api-error";
+import type { Connection } from "../../net/event-socket";
+
+export type GenerationOptions = {
+  readonly api: Api;
+  readonly config: Config;
+  readonly document: ReadonlySignal<SketchDocument>;
+  readonly hash: ReadonlySignal<string>;
+  /** The drawing as base64 of a PNG of the given size. */
+  readonly encode: (document: SketchDocument, size: { width: number; height: number }) => Promise<string>;
+  readonly remembered: unknown;
+  /** What `lastSent` gave on an earlier visit. */
+  readonly rememberedSent: unknown;
+  readonly random: () => number;
+  readonly newKey: () => string;
+};
+
+export type GenerationStore = ReturnType<typeof createGenerationStore>;
+
+/** A request that no answer came to; sent again exactly so, it cannot make a second image. */
+type Unanswered = { readonly ask: () => Promise<readonly Job[]>; readonly hash: string | null };
+
+export function createGenerationStore(options: GenerationOptions) {
+  const { api, config } = options;
+  const settings = signal<Settings>(
+    restoreSettings(options.remembered, config, defaultSettings(config, drawSeed(options.random()))),
+  );
+  const jobs = signal<JobsState>(NO_JOBS);
+  const connection = signal<Connection>("connecting");
+  const submission = signal<Submission>(NO_SUBMISSION);
+  const localFields = signal<FieldErrors>({});
+  const explainEmpty = signal(false);
+  /** The job that the user chose to look at; null follows the newest. */
+  const chosenId = signal<string | null>(null);
+  /** What was drawn when a job's sketch was sent. */
+  const sentHashes = signal<ReadonlyMap<string, string>>(restoreSent(options.rememberedSent));
+  const older = signal<"more" | "loading" | "none" | "failed">("more");
+  let cursor: string | null = null;
+  let unanswered: Unanswered | null = null;
+  let cancelWanted = false;
+
+  const newestFirst = computed(() => jobsNewestFirst(jobs.value));
+  const job = computed<Job | null>(() => {
+    const chosen = chosenId.value === null ? undefined : jobs.value.jobs.get(chosenId.value);
+    return chosen ?? newestFirst.value[0] ?? null;
+  });
+  /** What is worth going back to; a cancelled job is, while it is looked at. */
+  const history = computed(() =>
+    newestFirst.value.filter((each) => each.state !== "cancelled" || each.id === job.value?.id),
+  );
+  const drawing = computed(() => {
+    const sent = job.value === null ? undefined : sentHashes.value.get(job.value.id);
+    if (sent === undefined) return "unknown";
+    return sent === options.hash.value ? "same" : "changed";
+  });
+  const indicator = computed(() =>
+    indicatorFor({
+      job: job.value,
+      submission: submission.value,
+      drawing: drawing.value,
+      online: connection.value === "online" || connection.value === "connecting",
+    }),
+  );
+
+  function refuse(error: unknown): void {
+    if (!(error instanceof ApiError)) throw error;
+    const { code, message, fields, retry_after_s } = error;
+    submission.value = { type: "refused", refusal: { code, message, fields, retry_after_s } };
+  }
+
+  async function send(request: Unanswered): Promise<void> {
+    submission.value = { type: "sending" };
+    try {
+      const made = await request.ask();
+      unanswered = null;
+      accept(made, request.hash);
+    } catch (error) {
+      unanswered = error instanceof ApiError && error.code === "network" ? request : null;
+      cancelWanted = false;
+      refuse(error);
+    }
+  }
+
+  function accept(made: readonly Job[], hash: string | null): void {
+    batch(() => {
+      jobs.value = reduceJobs(jobs.peek(), { type: "loaded", jobs: made });
+      if (hash !== null)
+        sentHashes.value = new Map([...sentHashes.peek(), ...made.map((each) => [each.id, hash] as const)]);
+      chosenId.value = made[0]?.id ?? null;
+      submission.value = NO_SUBMISSION;
+    });
+    if (cancelWanted) void cancel();
+  }
+
+  async function cancel(): Promise<void> {
+    if (submission.peek().type === "sending") {
+      // The job has no id yet; it is cancelled as soon as it has one.
+      cancelWanted = true;
+      return;
+    }
+    cancelWanted = false;
+    const current = job.peek();
+    if (current === null || isTerminal(current) || current.cancel_requested) return;
+    try {
+      const answer = await api.cancel(current.id);
+      jobs.value = reduceJobs(jobs.peek(), { type: "loaded", jobs: [answer] });
+    } catch (error) {
+      refuse(error);
+    }
+  }
+
+  return {
+    config,
+    settings,
+    connection,
+    history,
+    job,
+    indicator,
+    explainEmpty,
+    older,
+    /** The newest sketch that was sent, to be remembered: job id and content hash. */
+    lastSent: computed(() => [...sentHashes.value].at(-1) ?? null),
+    usage: computed(() => jobs.value.usage),
+    busy: computed(() => isBusy(indicator.value)),
+    fieldErrors: computed<FieldErrors>(() => ({ ...refusedFields(submission.value), ...localFields.value })),
+    seen: (): number => jobs.peek().seq,
+
+    /** Take a message from the socket; false when one before it is missing. */
+    receive(message: ServerMessage): boolean {
+      jobs.value = reduceJobs(jobs.peek(), message);
+      return !hasGap(jobs.peek());
+    },
+
+    change(changes: Partial<Settings>): void {
+      batch(() => {
+        settings.value = { ...settings.peek(), ...changes };
+        localFields.value = {};
+        if (Object.keys(refusedFields(submission.peek())).length > 0) submission.value = NO_SUBMISSION;
+      });
+    },
+
+    async generate(): Promise<void> {
+      if (isBusy(indicator.peek())) return;
+      const document = options.document.peek();
+      if (!settings.peek().seedLocked)
+        settings.value = { ...settings.peek(), seed: drawSeed(options.random()) };
+      const wanted = settings.peek();
+      const check = checkGenerate(document, wanted, config);
+      batch(() => {
+        explainEmpty.value = check.type === "empty";
+        localFields.value = check.type === "invalid" ? check.fields : {};
+        submission.value = check.type === "ready" ? { type: "sending" } : NO_SUBMISSION;
+      });
+      if (check.type !== "ready") return;
+      const hash = options.hash.peek();
+      const sketch = await options.encode(document, wanted);
+      const body = buildGenerate(sketch, wanted);
+      const key = options.newKey();
+      await send({ ask: () => api.generate(body, key), hash });
+    },
+
+    cancel,
+
+    /** Do what the failure card's button says: the same again. */
+    async tryAgain(): Promise<void> {
+      if (unanswered !== null) return send(unanswered);
+      if (submission.peek().type === "refused") {
+        submission.value = NO_SUBMISSION;
+        return this.generate();
+      }
+      const failed = job.peek();
+      if (failed === null || !isRetryable(failed)) return this.generate();
+      const key = options.newKey();
+      const ask = async () => [await api.retry(failed.id, key)];
+      await send({ ask, hash: sentHashes.peek().get(failed.id) ?? null });
+    },
+
+    /** Bring the next page of older jobs; once there is none, do nothing. */
+    async loadOlder(): Promise<void> {
+      if (older.peek() !== "more") return;
+      older.value = "loading";
+      try {
+        const page = await api.jobs(cursor);
+        cursor = page.next;
+        jobs.value = reduceJobs(jobs.peek(), { type: "loaded", jobs: page.jobs });
+        older.value = page.next === null ? "none" : "more";
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        older.value = "failed";
+      }
+    },
+    /** Try again after `loadOlder` failed. */
+    mendOlder(): void {
+      if (older.peek() === "failed") older.value = "more";
+    },
+
+    /** Look at a job of the history. */
+    look(id: string): void {
+      batch(() => {
+        chosenId.value = id;
+        if (submission.peek().type === "refused") submission.value = NO_SUBMISSION;
+      });
+    },
+
+    /** Take over what an image was made with; its seed stays for the next one. */
+    useSettings({ params, seed }: Job): void {
+      const size = config.sizes.find((each) => each.width === params.width && each.height === params.height);
+      this.change({
+        prompt: params.prompt,
+        strength: params.denoise,
+        seed,
+        seedLocked: true,
+        ...(size === undefined ? {} : { width: size.width, height: size.height }),
+      });
+    },
+
+    dismissEmptyNote(): void {
+      explainEmpty.value = false;
+    },
+  };
+}
+
+function restoreSent(remembered: unknown): ReadonlyMap<string, string> {
+  if (!Array.isArray(remembered)) return new Map();
+  const [id, hash] = remembered as unknown[];
+  return typeof id === "string" && typeof hash === "string" ? new Map([[id, hash]]) : new Map();
+}
