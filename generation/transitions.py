@@ -3,6 +3,9 @@
 Each is one compare-and-swap UPDATE on (id, attempt, state) and, for a worker, on its lease. No row
 changed means that somebody else was first: the caller stops, without effects. The event, the
 ledger's line and the images of a transition are written in its transaction.
+
+Rows are locked in one order everywhere, so that no two transactions wait for each other: node, job,
+the user's day in the ledger, the user's event stream.
 """
 
 from __future__ import annotations
@@ -215,20 +218,12 @@ def _held(lease: Lease) -> QuerySet[Job]:
 def _end(
     job_id: UUID, rows: QuerySet[Job], origins: Iterable[JobState], to: JobState, **fields: Any
 ) -> Job | None:
+    ending = {"finished_at": Now(), "lease_token": None, "lease_expires_at": None, **fields}
     with transaction.atomic():
-        job = _swap(
-            job_id,
-            rows,
-            origins,
-            to,
-            finished_at=Now(),
-            lease_token=None,
-            lease_expires_at=None,
-            **fields,
-        )
-        if job is not None:
-            quota_refund(job.id)
-        return job
+        if not _set_state(rows, origins, to, **ending):
+            return None
+        quota_refund(job_id)
+        return _recorded(job_id, to)
 
 
 def _swap(
@@ -240,15 +235,21 @@ def _swap(
     event: str = "",
     **fields: Any,
 ) -> Job | None:
-    """Set the state of at most one row if it is in one of `origins`; record the event."""
+    with transaction.atomic():
+        if not _set_state(rows, origins, to, **fields):
+            return None
+        return _recorded(job_id, event or to)
+
+
+def _set_state(
+    rows: QuerySet[Job], origins: Iterable[JobState], to: JobState, **fields: Any
+) -> bool:
+    """Set the state of at most one row if it is in one of `origins`."""
     origins = set(origins)
     forbidden = [origin for origin in origins if not can_follow(origin, to)]
     if forbidden:
         raise ValueError(f"A job cannot go from {', '.join(sorted(forbidden))} to {to}.")
-    with transaction.atomic():
-        if not rows.filter(state__in=origins).update(state=to, **fields):
-            return None
-        return _recorded(job_id, event or to)
+    return bool(rows.filter(state__in=origins).update(state=to, **fields))
 
 
 def _recorded(job_id: UUID, event: str) -> Job:
