@@ -170,7 +170,12 @@ def job_requeue(
     `failure` names what is counted: infrastructure, memory, blank or refused; or `none`, for a
     worker that stops in an orderly way. A job whose cancellation was asked for does not go back.
     """
-    fields: dict[str, Any] = {"not_before": Now() + delay, "node_id": None, "prompt_id": None}
+    fields: dict[str, Any] = {
+        "not_before": Now() + delay,
+        "node_id": None,
+        "prompt_id": None,
+        "started_at": None,
+    }
     if failure != "none":
         fields[f"{failure}_failures"] = F(f"{failure}_failures") + 1
     if avoid_node_id is not None:
