@@ -14,9 +14,27 @@ from rest_framework.test import APIClient
 
 from generation.models import Job, Node, NodeHealth
 from generation.params import JobParams
+from generation.places import queue_shape_forget
 from generation.services import Submission, job_submit
 from generation.states import Lane
 from usage.models import User
+
+_DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test that uses a database all of them, as a request has.
+
+    pytest-django's own default is the first one alone, and a test would have to know that its
+    request counts the caller in another.
+    """
+    for item in items:
+        marker = item.get_closest_marker("django_db")
+        if marker or _DATABASE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            asked = {"databases": "__all__", **(marker.kwargs if marker else {})}
+            args = marker.args if marker else ()
+            item.add_marker(pytest.mark.django_db(*args, **asked), append=False)
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +42,12 @@ def _postgres_only(request: pytest.FixtureRequest) -> None:
     """Leave tests that need two real connections to the run on PostgreSQL."""
     if request.node.get_closest_marker("postgres") and connection.vendor != "postgresql":
         pytest.skip("needs PostgreSQL: runs there")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_queue_shape() -> None:
+    """Forget what the queue looked like in the test before."""
+    queue_shape_forget()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
@@ -25,6 +26,7 @@ STATUS = {
     "quota_exhausted": 429,
     "too_many_waiting": 429,
     "storage_full": 503,
+    "busy": 503,
 }
 
 
@@ -39,7 +41,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
             headers={"Retry-After": str(retry_after_s)} if retry_after_s else None,
         )
     if isinstance(error, RequestDataTooBig):
-        error = drf.ValidationError({"body": ["The request is too long."]})
+        sentence = "The request is too long. Send a smaller image."
+        return Response(_answer("body_too_large", sentence), status=STATUS["body_too_large"])
     response = drf_exception_handler(error, context)
     if response is not None:
         response.data = _body(error)
@@ -70,7 +73,12 @@ def _body(error: Exception) -> dict[str, Any]:
 
 
 def _answer(code: str, message: str, extra: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"code": code, "message": message, "extra": extra or {}}
+    return {"code": code, "message": _sendable(message), "extra": extra or {}}
+
+
+def _sendable(text: str) -> str:
+    """Text that can be written as UTF-8: a caller's own words may hold half a character."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _fields(detail: Any) -> dict[str, list[str]]:
@@ -80,7 +88,7 @@ def _fields(detail: Any) -> dict[str, list[str]]:
         }
     fields = {}
     for name, messages in detail.items():
-        key = "body" if name == "non_field_errors" else str(name)
+        key = "body" if name == "non_field_errors" else _sendable(str(name))
         fields[key] = _sentences(messages)
     return fields
 
@@ -90,9 +98,10 @@ def _sentences(messages: Any) -> list[str]:
         return [sentence for nested in messages.values() for sentence in _sentences(nested)]
     if isinstance(messages, list):
         return [sentence for nested in messages for sentence in _sentences(nested)]
-    return [str(messages)]
+    return [_sendable(str(messages))]
 
 
-def api_not_found(request: HttpRequest, path: str) -> JsonResponse:  # noqa: ARG001
+@csrf_exempt
+def api_not_found(request: HttpRequest, path: str = "") -> JsonResponse:  # noqa: ARG001
     """Answer an address under /api/ that is none."""
     return JsonResponse(_answer("not_found", "There is nothing here."), status=404)

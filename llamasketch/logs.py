@@ -1,8 +1,29 @@
 """Logs: events with fields on standard error; never prompts, tokens, addresses or pixels."""
 
+import logging
+import re
 from typing import Any
 
 import structlog
+
+_CLIENT = re.compile(r"client=(\[[^\]]*\]|None)")
+
+
+class WithoutClient(logging.Filter):
+    """Takes the caller's address out of what Daphne says of a socket that does not close.
+
+    Its warning holds the `repr` of its protocol object, `<WebSocketProtocol client=['…', …] …>`
+    (daphne 4.2.3, `Server.application_checker`). Remove it when that names no client any more.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, changed."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                _CLIENT.sub("client=…", value) if isinstance(value, str) else value
+                for value in record.args
+            )
+        return True
 
 
 def logging_config(*, is_production: bool) -> dict[str, Any]:
@@ -36,10 +57,18 @@ def logging_config(*, is_production: bool) -> dict[str, Any]:
             "events": {
                 "()": structlog.stdlib.ProcessorFormatter,
                 "processor": renderer,
-                "foreign_pre_chain": shared,
+                # As text here, or the renderer shows each frame's variables, the request's too.
+                "foreign_pre_chain": [*shared, structlog.processors.format_exc_info],
             }
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "events"}},
+        "filters": {"without_client": {"()": WithoutClient}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "events",
+                "filters": ["without_client"],
+            }
+        },
         "root": {"handlers": ["stderr"], "level": "INFO"},
         "loggers": {
             "django.request": {"level": "ERROR"},

@@ -54,8 +54,10 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "llamasketch.proxies.forwarded_headers_middleware",  # before anything reads such a header
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "llamasketch.cookies.CleanSessionCookie",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -97,15 +99,37 @@ _SQLITE_OPTIONS = {
 }
 # Requests and tasks each run in a thread of their own, so connections come from a pool.
 _POSTGRES_OPTIONS = {"pool": {"min_size": 1, "max_size": 20, "timeout": 10}, "connect_timeout": 5}
-DATABASES = {"default": environ.Env.db_url_config(PENCIL.database_url)}
-IS_SQLITE = DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
-DATABASES["default"]["OPTIONS"] = {
-    **DATABASES["default"].get("OPTIONS", {}),
-    **(_SQLITE_OPTIONS if IS_SQLITE else _POSTGRES_OPTIONS),
+# Counts of callers: a request that is already accepted does not wait long for them, and the last
+# ones may be lost in a power cut.
+_USAGE_SQLITE_OPTIONS = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 2,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
 }
-if IS_SQLITE:
-    # Tests use a file too: several threads cannot write a database in memory.
-    DATABASES["default"]["TEST"] = {"NAME": DATA_DIR / "tests.sqlite3"}
+_USAGE_POSTGRES_OPTIONS = {
+    "pool": {"min_size": 0, "max_size": 5, "timeout": 2},
+    "connect_timeout": 2,
+}
+DATABASES = {
+    "default": environ.Env.db_url_config(PENCIL.database_url),
+    "usage": environ.Env.db_url_config(PENCIL.usage_db_url),
+}
+for _alias, _sqlite_options, _postgres_options, _tests_file in (
+    ("default", _SQLITE_OPTIONS, _POSTGRES_OPTIONS, "tests.sqlite3"),
+    ("usage", _USAGE_SQLITE_OPTIONS, _USAGE_POSTGRES_OPTIONS, "tests-usage.sqlite3"),
+):
+    _database = DATABASES[_alias]
+    # A connection of the pool may have died with a server that is back by now.
+    _database["CONN_HEALTH_CHECKS"] = True
+    _is_sqlite = _database["ENGINE"] == "django.db.backends.sqlite3"
+    _database["OPTIONS"] = {
+        **_database.get("OPTIONS", {}),
+        **(_sqlite_options if _is_sqlite else _postgres_options),
+    }
+    if _is_sqlite:
+        # Tests use a file too: several threads cannot write a database in memory.
+        _database["TEST"] = {"NAME": DATA_DIR / _tests_file}
+DATABASE_ROUTERS = ["usage.routers.UsageRouter"]
 
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 CHANNEL_LAYERS = {
@@ -191,12 +215,13 @@ globals().update(EMAIL)
 # --- API ---
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "knox.auth.TokenAuthentication",
+        "usage.api.authentication.BearerAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["usage.api.parsers.LenientJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "usage.api.negotiation.AlwaysTheSame",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "llamasketch.errors.exception_handler",
     "COERCE_DECIMAL_TO_STRING": False,
@@ -254,6 +279,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if PENCIL.is_production:
     SECURE_HSTS_SECONDS = 31536000
+    # Only a trusted proxy's header gets this far: see `llamasketch/proxies.py`.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # A sketch travels as base64 in JSON: four bytes for three, and room for the rest.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 13 * 1024 * 1024
@@ -267,4 +293,11 @@ UNFOLD = {"SITE_TITLE": "LlamaSketch", "SITE_HEADER": "LlamaSketch", "SITE_URL":
 if PENCIL.sentry_dsn:
     import sentry_sdk
 
-    sentry_sdk.init(dsn=PENCIL.sentry_dsn, release=VERSION, send_default_pii=False)
+    sentry_sdk.init(
+        dsn=PENCIL.sentry_dsn,
+        release=VERSION,
+        # No addresses, prompts or pixels: they stand in variables and bodies too.
+        send_default_pii=False,
+        include_local_variables=False,
+        max_request_body_size="never",
+    )

@@ -14,6 +14,7 @@ urlpatterns = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/", include("usage.api.urls")),
     path("api/", include("generation.api.urls")),
+    path("api/", api_not_found),
     path("api/<path:path>", api_not_found),
     path("", include("usage.urls")),
     path("admin/", admin.site.urls),

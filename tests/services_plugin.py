@@ -50,6 +50,10 @@ class _Services:
         os.environ["PENCIL_DATA_DIR"] = str(self.folder)
         os.environ["PENCIL_REDIS_URL"] = f"redis://127.0.0.1:{self.port}/0"
         os.environ["PENCIL_DAILY_LIMIT"] = "100"
+        server, slash, name = os.environ.get("PENCIL_DATABASE_URL", "").rpartition("/")
+        if server.startswith("postgres"):
+            # The counts of callers too. Only the tests' copy of it is made and used.
+            os.environ["PENCIL_USAGE_DB"] = f"{server}{slash}{name}_usage"
 
     def start(self) -> None:
         command = [

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
-from usage.models import LedgerEntry, QuotaDay, User
+from usage.models import LedgerEntry, Plan, QuotaDay, User
 
 
 @admin.register(User)
@@ -23,6 +23,7 @@ class UserAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         "is_staff",
         "is_superuser",
         "groups",
+        "plan",
         "daily_limit",
         "date_joined",
         "last_login",
@@ -33,6 +34,13 @@ class UserAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
         """People sign up, or `createsuperuser` makes them; here they would have no password."""
         return False
+
+
+@admin.register(Plan)
+class PlanAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """What groups of users may have."""
+
+    list_display = ["name", "weight", "daily_limit", "in_flight_limit", "queue_limit"]
 
 
 class _ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types

@@ -1,7 +1,8 @@
 """People and what they used.
 
 `User` is named by its e-mail address. `QuotaDay` counts a user's reserved and settled images of one
-UTC day; `LedgerEntry` says why it has that count, one line for each job and kind.
+UTC day; `LedgerEntry` says why it has that count, one line for each job and kind. `AddressDay`
+knows no users: it counts callers by a hash of their address, in a database of its own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
@@ -21,6 +23,8 @@ class UserAccounts(BaseUserManager["User"]):
 
     def create_user(self, email: str, password: str | None = None, **fields: object) -> User:
         """Make a user; without a password nobody can sign in as them."""
+        if not email.strip():
+            raise ValueError("A user needs an e-mail address.")
         user = self.model(email=self.normalize_email(email).lower(), **fields)
         user.set_password(password)
         user.save(using=self._db)
@@ -35,6 +39,30 @@ class UserAccounts(BaseUserManager["User"]):
         return self.get(email__iexact=username)
 
 
+class Plan(models.Model):
+    """What a group of users may have; empty fields mean the server's own limits."""
+
+    name = models.CharField(max_length=60, unique=True)
+    weight = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1)],
+        help_text="Share of GPU time: 3 gets three times as much as 1 while both wait.",
+    )
+    daily_limit = models.PositiveIntegerField("images a day", null=True, blank=True)
+    in_flight_limit = models.PositiveSmallIntegerField(
+        "jobs on nodes at once", null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+    queue_limit = models.PositiveIntegerField(
+        "jobs waiting at once", null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(weight__gte=1), name="plan_weight")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class User(AbstractBaseUser, PermissionsMixin):
     """Somebody who may sign in."""
 
@@ -42,11 +70,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField("may sign in", default=True)
     is_staff = models.BooleanField("may use the admin", default=False)
     date_joined = models.DateTimeField(default=timezone.now, editable=False)
+    plan = models.ForeignKey(Plan, on_delete=models.SET_NULL, null=True, blank=True)
     daily_limit = models.PositiveIntegerField(
         "images a day",
         null=True,
         blank=True,
-        help_text="Empty: the server's limit. 0: none at all.",
+        help_text="Empty: the plan's limit, or the server's. 0: none at all.",
     )
 
     objects: ClassVar[UserAccounts] = UserAccounts()
@@ -116,3 +145,22 @@ class LedgerEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.job_id}"
+
+
+class AddressDay(models.Model):
+    """How many generations were accepted from one caller on one UTC day; see `usage.counts`.
+
+    It is in the database `usage`, and `address_hash` leads back to nobody without the salt.
+    """
+
+    day = models.DateField()
+    address_hash = models.CharField(max_length=64)
+    accepted = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["day", "address_hash"], name="address_day_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.accepted}"

@@ -2,6 +2,7 @@
 
 from typing import TypedDict
 
+from usage.counts import DayCount, UsageStats
 from usage.quota import Usage
 
 
@@ -24,3 +25,37 @@ def usage_payload(usage: Usage) -> UsagePayload:
         "remaining": usage.remaining,
         "resets_at": usage.resets_at.isoformat(),
     }
+
+
+class CountPayload(TypedDict):
+    """See `DayCount`."""
+
+    accepted: int
+    distinct_callers: int
+
+
+class DayCountPayload(CountPayload):
+    """A day, ISO 8601, with its counts."""
+
+    day: str
+
+
+class UsageStatsPayload(TypedDict):
+    """See `UsageStats`."""
+
+    today: CountPayload
+    days: list[DayCountPayload]
+    total_accepted: int
+
+
+def usage_stats_payload(stats: UsageStats) -> UsageStatsPayload:
+    """Turn the aggregates into JSON values."""
+    return {
+        "today": _count(stats.today),
+        "days": [{"day": count.day.isoformat(), **_count(count)} for count in stats.days],
+        "total_accepted": stats.total_accepted,
+    }
+
+
+def _count(count: DayCount) -> CountPayload:
+    return {"accepted": count.accepted, "distinct_callers": count.distinct_callers}

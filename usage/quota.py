@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import F, Sum
 from django.utils import timezone
 
 from usage.exceptions import QuotaExhausted
 from usage.models import LedgerEntry, LedgerKind, QuotaDay, User
+from usage.plans import terms_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,6 @@ class Usage:
         return None if self.limit is None else max(0, self.limit - self.used_today)
 
 
-def quota_limit(user: User) -> int | None:
-    """The user's images a day: their own limit, else the server's; None is no limit."""
-    limit: int | None = settings.PENCIL.daily_limit
-    return limit if user.daily_limit is None else user.daily_limit
-
-
 def quota_reserve(user: User, job_ids: Sequence[UUID], *, now: datetime | None = None) -> None:
     """Take one image a job from the user's day. Call inside the transaction that inserts the jobs.
 
@@ -48,7 +42,7 @@ def quota_reserve(user: User, job_ids: Sequence[UUID], *, now: datetime | None =
     today = now.astimezone(UTC).date()
     QuotaDay.objects.get_or_create(user=user, day=today)
     row = QuotaDay.objects.filter(user=user, day=today)
-    limit = quota_limit(user)
+    limit = terms_of(user).daily_limit
     if limit is not None:
         row = row.filter(used__lte=limit - len(job_ids))
     if (limit is not None and limit < len(job_ids)) or not row.update(
@@ -64,6 +58,22 @@ def quota_reserve(user: User, job_ids: Sequence[UUID], *, now: datetime | None =
         LedgerEntry(user=user, day=today, job_id=job_id, kind=LedgerKind.RESERVE, amount=1)
         for job_id in job_ids
     )
+
+
+def quota_check(user: User, count: int, *, now: datetime | None = None) -> None:
+    """Refuse early what `quota_reserve` would refuse, before anything costly is done for it.
+
+    Raises:
+        QuotaExhausted: fewer than `count` images are left today.
+    """
+    now = now or timezone.now()
+    usage = usage_of(user, now=now)
+    if usage.remaining is not None and usage.remaining < count:
+        raise QuotaExhausted(
+            limit=usage.limit or 0,
+            remaining=usage.remaining,
+            retry_after_s=max(1, int((usage.resets_at - now).total_seconds())),
+        )
 
 
 def quota_settle(job_id: UUID) -> None:
@@ -91,7 +101,7 @@ def usage_of(user: User, *, now: datetime | None = None) -> Usage:
     return Usage(
         used_today=row.used if row else 0,
         total=total,
-        limit=quota_limit(user),
+        limit=terms_of(user).daily_limit,
         resets_at=_midnight_after(today),
     )
 

@@ -33,8 +33,11 @@ def tokens_page(request: HttpRequest) -> HttpResponse:
     # A page that is loaded again sends its form again, and that must not make another token.
     expected = request.session.pop("token_form", None)
     is_new = expected is not None and request.POST.get("once") == expected
-    if request.method == "POST" and request.POST.get("action") == "revoke":
-        own.filter(token_key=request.POST.get("token_key", "")).delete()
+    action = request.POST.get("action", "")
+    if request.method == "POST" and action not in {"create", "revoke"}:
+        return redirect("account_tokens")
+    if action == "revoke":
+        own.filter(token_key=request.POST.get("token_key", "").replace("\0", "")).delete()
         return redirect("account_tokens")
     if request.method == "POST" and not is_new:
         message = (

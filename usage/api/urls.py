@@ -2,6 +2,10 @@
 
 from django.urls import path
 
-from usage.api.views import MeView, UsageView
+from usage.api.views import MeView, UsageStatsView, UsageView
 
-urlpatterns = [path("usage", UsageView.as_view()), path("me", MeView.as_view())]
+urlpatterns = [
+    path("usage", UsageView.as_view()),
+    path("usage/stats", UsageStatsView.as_view()),
+    path("me", MeView.as_view()),
+]

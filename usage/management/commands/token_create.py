@@ -35,4 +35,6 @@ class Command(BaseCommand):
             user = User.objects.create_user(email)
         if user is None:
             raise CommandError(f"There is no user {email}. Add --create to make one.")
+        if not user.is_active:
+            raise CommandError(f"{email} may not sign in. Allow it in the admin first.")
         self.stdout.write(token_create(user))

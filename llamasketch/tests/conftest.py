@@ -1,0 +1,5 @@
+"""What the tests of this package share."""
+
+from usage.tests.vite import pages
+
+__all__ = ["pages"]
