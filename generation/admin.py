@@ -10,8 +10,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
-from generation.models import GeneratedImage, Job, Node
+from generation.models import GeneratedImage, Job, Node, NodeDuty
+from generation.nodes import node_set_duty
 from generation.services import jobs_cancel
+from generation.states import ON_NODE
 
 
 @admin.register(Node)
@@ -22,15 +24,47 @@ class NodeAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         "name",
         "url",
         "health",
-        "is_enabled",
+        "duty",
         "depth",
         "version",
         "gpu",
         "problem",
         "probed_at",
     ]
-    list_filter = ["health", "is_enabled"]
+    list_filter = ["health", "duty"]
     readonly_fields = ["is_from_environment", "health", "version", "gpu", "problem", "probed_at"]
+
+    actions = ["activate", "drain", "disable"]
+
+    @admin.action(description="Let the selected nodes take jobs")
+    def activate(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
+        """Give a node jobs again."""
+        self._set_duty(request, queryset, NodeDuty.ACTIVE)
+
+    @admin.action(description="Drain the selected nodes: finish what they have")
+    def drain(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
+        """Give a node nothing new."""
+        self._set_duty(request, queryset, NodeDuty.DRAINING)
+
+    @admin.action(description="Disable the selected nodes: take their jobs back")
+    def disable(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
+        """Give a node nothing new and take back, uncounted, what it has."""
+        self._set_duty(request, queryset, NodeDuty.DISABLED)
+
+    def _set_duty(self, request: HttpRequest, queryset: QuerySet[Node], duty: NodeDuty) -> None:
+        nodes = list(queryset)
+        for node in nodes:
+            node_set_duty(node.pk, duty)
+        messages.success(request, f"{len(nodes)} now {duty.value}.")
+
+    def save_model(self, request: Any, obj: Node, form: Any, change: bool) -> None:  # noqa: ARG002, FBT001
+        """Write what was changed alone: a probe may be writing the rest."""
+        obj.save(update_fields=form.changed_data if change else None)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Node | None = None) -> bool:
+        """Keep a node that holds jobs: they would have nobody to ask. Disable it first."""
+        allowed = bool(super().has_delete_permission(request, obj))
+        return allowed and (obj is None or not obj.jobs.filter(state__in=ON_NODE).exists())
 
     def formfield_for_dbfield(
         self, db_field: models.Field[Any, Any], request: HttpRequest, **kwargs: Any

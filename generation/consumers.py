@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
@@ -11,18 +12,19 @@ from urllib.parse import parse_qs
 import structlog
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
-from knox.auth import TokenAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 
-from generation.publisher import user_group
-from generation.scheduling import queue_places
+from generation.places import queue_places
+from generation.publisher import STAFF_GROUP, user_group
 from generation.selectors import events_after, jobs_queued, snapshot
+from usage.api.authentication import BearerAuthentication
 from usage.models import User
 from usage.payloads import usage_payload
 from usage.quota import usage_of
 
 log = structlog.get_logger(__name__)
 
+BROKEN = 1011
 NOT_SIGNED_IN = 4401
 STOPPED_ACKNOWLEDGING = 4408
 PLACES_EVERY_S = 2.0
@@ -46,26 +48,34 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
             await self.close(NOT_SIGNED_IN)
             return
         self.user = user
-        self.group = user_group(user.pk)
+        self.groups_joined = [user_group(user.pk), *([STAFF_GROUP] if user.is_staff else [])]
         self.ticker: asyncio.Task[None] | None = None
         self.catching_up = asyncio.Lock()
         self.has_waiting = True
         self.acknowledged_at = time.monotonic()
         self.sent_seq = 0
         async with self.catching_up:
-            await self.channel_layer.group_add(self.group, self.channel_name)
+            for group in self.groups_joined:
+                await self.channel_layer.group_add(group, self.channel_name)
             await self._send_snapshot()
-        self.ticker = asyncio.create_task(self._tick())
+        self.ticker = asyncio.create_task(self._tick_until_broken())
 
     async def disconnect(self, code: int) -> None:  # noqa: ARG002 - channels' signature
         """Leave the group."""
         ticker = getattr(self, "ticker", None)
         if ticker is not None:
             ticker.cancel()
-            with suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError, Exception):
                 await ticker
-        if hasattr(self, "group"):
-            await self.channel_layer.group_discard(self.group, self.channel_name)
+        for group in getattr(self, "groups_joined", ()):
+            await self.channel_layer.group_discard(group, self.channel_name)
+
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
+    ) -> None:
+        """Take text; binary frames are nothing to us."""
+        if text_data and bytes_data is None:
+            await super().receive(text_data=text_data, **kwargs)
 
     async def receive_json(self, content: Any, **_kwargs: Any) -> None:
         """Take acknowledgements; anything else is ignored."""
@@ -77,7 +87,7 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
         """Parse a message; what is not JSON is nothing."""
         try:
             return await super().decode_json(text_data)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     async def job_event(self, message: dict[str, Any]) -> None:
@@ -97,6 +107,10 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
         """Pass progress on."""
         await self.send_json({**message, "type": "progress"})
 
+    async def node_changed(self, message: dict[str, Any]) -> None:
+        """Tell staff what became of a node."""
+        await self.send_json({**message, "type": "node"})
+
     async def _signed_in(self) -> User | None:
         user = self.scope.get("user")
         if isinstance(user, User) and user.is_active:
@@ -105,13 +119,13 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer" or not token:
             return None
-        found: User | None = await _token_user(token)
+        found: User | None = await _in_thread(_token_user)(token)
         return found
 
     async def _send_snapshot(self) -> None:
         since = _whole(parse_qs(self.scope["query_string"].decode("ascii", "replace")).get("since"))
-        state = await database_sync_to_async(snapshot)(self.user, since=since)
-        usage = await database_sync_to_async(usage_of)(self.user)
+        state = await _in_thread(snapshot)(self.user, since=since)
+        usage = await _in_thread(usage_of)(self.user)
         await self.send_json(
             {
                 "type": "snapshot",
@@ -130,13 +144,21 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
 
     async def _catch_up(self) -> None:
         """Send the rows after the last one sent. Call while holding `catching_up`."""
-        while missed := await database_sync_to_async(events_after)(self.user, self.sent_seq):
+        while missed := await _in_thread(events_after)(self.user, self.sent_seq):
             for seq, event in missed:
                 await self._send_event(seq, event)
 
     async def _send_usage(self) -> None:
-        usage = await database_sync_to_async(usage_of)(self.user)
+        usage = await _in_thread(usage_of)(self.user)
         await self.send_json({"type": "usage", "usage": usage_payload(usage)})
+
+    async def _tick_until_broken(self) -> None:
+        """Tick; a socket that cannot be served any more is closed, and its client comes again."""
+        try:
+            await self._tick()
+        except Exception:
+            log.exception("socket broke", user_id=self.user.pk)
+            await self.close(BROKEN)
 
     async def _tick(self) -> None:
         """Send places while jobs wait; ping, look for missed rows, close a deaf socket."""
@@ -156,10 +178,10 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
                 await self.send_json({"type": "ping", "seq": self.sent_seq})
 
     async def _send_places(self) -> None:
-        jobs = await database_sync_to_async(jobs_queued)(self.user)
+        jobs = await _in_thread(jobs_queued)(self.user)
         self.has_waiting = bool(jobs)
         if jobs:
-            places = await database_sync_to_async(queue_places)(jobs)
+            places = await _in_thread(queue_places)(jobs)
             message = [
                 {"id": str(job_id), "position": place.position, "eta_s": place.eta_s}
                 for job_id, place in places.items()
@@ -167,10 +189,15 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
             await self.send_json({"type": "queue", "jobs": message})
 
 
-@database_sync_to_async  # type: ignore[untyped-decorator]  # channels has no types
+def _in_thread(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Ask the database in a thread of the pool: one slow answer holds up no other socket."""
+    wrapped: Callable[..., Any] = database_sync_to_async(function, thread_sensitive=False)
+    return wrapped
+
+
 def _token_user(token: bytes) -> User | None:
     try:
-        user, _ = TokenAuthentication().authenticate_credentials(token)
+        user, _ = BearerAuthentication().authenticate_credentials(token)
     except AuthenticationFailed:
         return None
     return user if isinstance(user, User) else None

@@ -9,10 +9,10 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from generation.models import Event, EventStream, Job
+from generation.models import Event, EventStream, Job, Node
 from generation.payloads import EventPayload, job_payload, preview_url
 from generation.previews import Progress
-from generation.publisher import publish
+from generation.publisher import STAFF_GROUP, publish, publish_to
 from generation.states import JobState
 
 
@@ -43,6 +43,21 @@ def progress_publish(job: Job, progress: Progress) -> None:
         "preview_url": preview_url(job, progress),
     }
     publish(job.user_id, message)
+
+
+def node_publish(node: Node) -> None:
+    """Tell staff's sockets what became of a node; nothing is stored."""
+    message = {
+        "type": "node.changed",
+        "node": {
+            "id": node.pk,
+            "name": node.name,
+            "duty": node.duty,
+            "health": node.health,
+            "problem": node.problem,
+        },
+    }
+    publish_to(STAFF_GROUP, message)
 
 
 def _payload(type_: str, job: Job) -> EventPayload:

@@ -8,6 +8,7 @@ DomainError
     ├── KeyReused           idempotency_key_reused   the same key with another body
     ├── TooManyWaiting      too_many_waiting         the caller's queue is full
     ├── NotRetryable        not_retryable            the job did not fail
+    ├── Busy                busy                     too many sketches are being read
     └── StorageFull         storage_full             the server cannot keep the sketch
 
 InvalidImage (ValueError)   bytes that are not an image we take; services turn it into InvalidInput
@@ -91,6 +92,19 @@ class NotRetryable(GenerationError):
 
     def __init__(self) -> None:
         super().__init__("Only a failed or cancelled job can be tried again.")
+
+
+class Busy(GenerationError):
+    """The server is reading as many sketches as it has memory for."""
+
+    code = "busy"
+    retry_after_s = 2
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server is busy right now. Nothing was started and nothing was charged; "
+            "try again in a moment."
+        )
 
 
 class StorageFull(GenerationError):

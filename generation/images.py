@@ -11,10 +11,13 @@ from PIL import Image, ImageOps
 from generation.exceptions import InvalidImage
 
 SKETCH_BYTES_MAX = 8 * 1024 * 1024
-SKETCH_PIXELS_MAX = 4096 * 4096
+# Nearly twice the largest image that can be made from it; decoding one takes some 60 MB.
+SKETCH_PIXELS_MAX = 2048 * 2048
 SKETCH_SIDE_MIN = 16
 THUMBNAIL_SIDE_PX = 320  # chosen: two device pixels for each of the history strip's
 ALLOWED_FORMATS = ("PNG", "JPEG", "WEBP")
+# Phones put a second picture behind the JPEG, and Pillow then calls it by another name.
+SKETCH_FORMATS = (*ALLOWED_FORMATS, "MPO")
 # Chosen: a defective GPU's image is all zero; a drawing on plain paper still differs by more.
 BLANK_RANGE = 2
 
@@ -38,24 +41,33 @@ def sketch_normalise(data: bytes) -> Encoded:
     with _opened(data) as image:
         try:
             return _encode_png(_on_white(ImageOps.exif_transpose(image)))
-        except (OSError, ValueError, SyntaxError, MemoryError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:
             raise InvalidImage(
                 "The image is damaged and cannot be read. Save it again and send that."
             ) from error
 
 
-def image_check(data: bytes) -> Encoded:
+def image_check(data: bytes, *, width: int, height: int) -> Encoded:
     """Decode an image that a node made, completely, and return it as it came.
 
     Raises:
-        InvalidImage: not an image, or truncated.
+        InvalidImage: not an image, truncated, or of another size in pixels than was asked for
+            (read from the header, before decoding).
     """
     try:
         with Image.open(io.BytesIO(data), formats=ALLOWED_FORMATS) as image:
-            image.load()
-            return Encoded(data, image.width, image.height)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            has_right_size = image.size == (width, height)
+            if has_right_size:
+                image.load()
+    except MemoryError:
+        raise
+    except Exception as error:
         raise InvalidImage("The node sent a file that is not a whole image.") from error
+    if not has_right_size:
+        raise InvalidImage(f"The node sent an image that is not {width}×{height} pixels.")
+    return Encoded(data, width, height)
 
 
 def is_blank(data: bytes) -> bool:
@@ -91,13 +103,13 @@ def _opened(data: bytes) -> Image.Image:
         if isinstance(error, Image.DecompressionBombError):
             raise _too_many_pixels() from error
         raise InvalidImage("This is not a PNG, JPEG or WebP image.") from error
-    if image.format not in ALLOWED_FORMATS:
+    if image.format not in SKETCH_FORMATS:
         raise InvalidImage("This is a GIF. Send a PNG, JPEG or WebP.")
     if image.width * image.height > SKETCH_PIXELS_MAX:
         raise _too_many_pixels()
     if min(image.size) < SKETCH_SIDE_MIN:
         raise InvalidImage(f"The image is smaller than {SKETCH_SIDE_MIN} pixels on a side.")
-    if getattr(image, "n_frames", 1) > 1:
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise InvalidImage("The image is animated. Send a single picture.")
     return image
 
@@ -113,6 +125,9 @@ def _on_white(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         paper = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(paper, rgba).convert("RGB")
+    if image.mode.startswith("I"):
+        # 16 bits of grey, which Pillow would cut off at 255 instead of scaling.
+        image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     return image.convert("RGB")
 
 

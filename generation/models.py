@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import uuid
 
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from generation.params import JobParams
+from generation.params import MODES, JobParams
 from generation.states import ACTIVE, ON_NODE, JobState, Lane
 from usage.models import User
 
 
 class NodeHealth(models.TextChoices):
-    """What the last probe of a node said."""
+    """What is known of a node. Only a healthy one gets jobs."""
 
     UNKNOWN = "unknown", "not asked yet"
-    HEALTHY = "healthy", "answers"
-    STUCK = "stuck", "answers, but its prompts do not move"
+    PROVING = "proving", "makes its canary image"
+    HEALTHY = "healthy", "made a good image and answers"
     UNREACHABLE = "unreachable", "does not answer"
+    STUCK = "stuck", "answers, but its prompts do not move"
+    QUARANTINED = "quarantined", "made bad images, or lacks something"
+
+
+class NodeDuty(models.TextChoices):
+    """What the operator wants of a node."""
+
+    ACTIVE = "active", "takes jobs"
+    DRAINING = "draining", "finishes what it has and takes nothing new"
+    DISABLED = "disabled", "gives back what it has"
+    RETIRED = "retired", "its address has gone from PENCIL_COMFYUI_URL"
+
+
+def _all_modes() -> list[str]:
+    return list(MODES)
 
 
 class Node(models.Model):
@@ -30,15 +46,25 @@ class Node(models.Model):
         "address", unique=True, help_text="Of its ComfyUI, such as http://127.0.0.1:18188"
     )
     depth = models.PositiveSmallIntegerField(
-        default=2, help_text="Prompts it may hold: one that runs and one that waits for it."
+        default=2,
+        validators=[MinValueValidator(1)],
+        help_text="Prompts it may hold: one that runs and one that waits for it.",
     )
-    is_enabled = models.BooleanField("takes jobs", default=True)
+    duty = models.CharField(max_length=10, choices=NodeDuty.choices, default=NodeDuty.ACTIVE)
     is_from_environment = models.BooleanField(
         "from PENCIL_COMFYUI_URL", default=False, editable=False
     )
     health = models.CharField(
         max_length=12, choices=NodeHealth.choices, default=NodeHealth.UNKNOWN, editable=False
     )
+    workflows = models.JSONField(
+        default=_all_modes, editable=False, help_text="The modes that it has all models for."
+    )
+    blank_images = models.PositiveSmallIntegerField(
+        "blank images in a row", default=0, editable=False
+    )
+    failures = models.PositiveSmallIntegerField("failures in a row", default=0, editable=False)
+    canary_due_at = models.DateTimeField(null=True, editable=False)
     version = models.CharField("ComfyUI", max_length=40, blank=True, editable=False)
     gpu = models.CharField("GPU", max_length=120, blank=True, editable=False)
     problem = models.CharField(max_length=300, blank=True, editable=False)
@@ -46,6 +72,52 @@ class Node(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Share(models.Model):
+    """How much GPU time a user has had, and whether they want more: what fairness goes by.
+
+    `virtual_s` is GPU seconds divided by the weight of the user's plan. Who has the least goes
+    next. The flags may be set a moment too long, never too short.
+    """
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True)
+    virtual_s = models.FloatField(default=0.0)
+    waits_live = models.BooleanField(default=False)
+    waits_batch = models.BooleanField(default=False)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["virtual_s", "user"], condition=Q(waits_live=True), name="share_live"
+            ),
+            models.Index(
+                fields=["virtual_s", "user"], condition=Q(waits_batch=True), name="share_batch"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {self.virtual_s:.1f} s"
+
+
+class FairClock(models.Model):
+    """The virtual time of the latest claim, in one row: where somebody who was idle joins."""
+
+    virtual_s = models.FloatField(default=0.0)
+
+    def __str__(self) -> str:
+        return f"{self.virtual_s:.1f} s"
+
+
+class Pace(models.Model):
+    """How long a kind of job takes on the nodes there are: a moving mean."""
+
+    kind = models.CharField(max_length=60, primary_key=True)
+    mean_s = models.FloatField()
+    updated_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.mean_s:.2f} s"
 
 
 class Batch(models.Model):
@@ -77,6 +149,10 @@ class Job(models.Model):
         choices=[(lane.value, lane.name.lower()) for lane in Lane]
     )
     params = models.JSONField(help_text="See `JobParams`.")
+    mode = models.CharField(max_length=16, help_text="Which workflow makes it.")
+    charged_virtual_s = models.FloatField(
+        default=0.0, editable=False, help_text="What its claim added to the owner's share."
+    )
     sketch = models.CharField(max_length=200, help_text="The sketch's name in storage.")
 
     state = models.CharField(
@@ -126,8 +202,11 @@ class Job(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["lane", "created_at", "id"], condition=Q(state="queued"), name="job_queue"
+                fields=["user", "lane", "created_at", "id"],
+                condition=Q(state="queued"),
+                name="job_queue",
             ),
+            models.Index(fields=["created_at"], condition=Q(state="queued"), name="job_queue_age"),
             models.Index(
                 fields=["node", "state"], condition=Q(state__in=sorted(ON_NODE)), name="job_on_node"
             ),
@@ -142,9 +221,7 @@ class Job(models.Model):
                 condition=Q(state__in=sorted(ACTIVE)),
                 name="job_user_active",
             ),
-            models.Index(
-                fields=["-finished_at"], condition=Q(state="succeeded"), name="job_recent_success"
-            ),
+            models.Index(fields=["sketch"], name="job_sketch"),
         ]
 
     def __str__(self) -> str:

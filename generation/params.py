@@ -14,8 +14,7 @@ DENOISE_DEFAULT = 0.75
 # FLUX.2's latent is a sixteenth of the image; below 256 it makes mush, above 1536² the decode of
 # the rented 24 GB cards runs out of memory.
 SIDE_MULTIPLE, SIDE_MIN, SIDE_MAX, SIDE_DEFAULT = 16, 256, 1536, 512
-# What JavaScript can hold exactly; variations count up from the first seed.
-SEED_MAX = 2**53 - 1 - COUNT_MAX
+SEED_MAX = 2**53 - 1  # what JavaScript can hold exactly
 MODES = ("paint",)
 # (aspect, width, height): multiples of 16 near 512² pixels.
 SIZES = (
@@ -54,9 +53,9 @@ class JobParams:
         """Read back what `as_json` wrote."""
         return cls(**values)
 
-    def with_seed(self, seed: int) -> JobParams:
-        """The same parameters with another seed."""
-        return JobParams(**{**asdict(self), "seed": seed})
+    def variation(self, index: int) -> JobParams:
+        """The same parameters with the seed that is `index` further on; after the last comes 0."""
+        return JobParams(**{**asdict(self), "seed": (self.seed + index) % (SEED_MAX + 1)})
 
 
 def side_problem(side_px: int) -> str | None:

@@ -11,6 +11,7 @@ from channels.layers import get_channel_layer
 
 log = structlog.get_logger(__name__)
 
+STAFF_GROUP = "staff"
 SEND_TIMEOUT_S = 5.0
 # Chosen: seconds of a busy server. Past it messages are dropped: events are rows, and each socket
 # looks for rows that it has not seen.
@@ -25,6 +26,11 @@ def user_group(user_id: int) -> str:
 def publish(user_id: int, message: dict[str, Any]) -> None:
     """Send to the user's sockets, soon; never waits and never fails."""
     _publisher.send(user_group(user_id), message)
+
+
+def publish_to(group: str, message: dict[str, Any]) -> None:
+    """Send to a group's sockets, as `publish` does."""
+    _publisher.send(group, message)
 
 
 def publisher_drain(timeout_s: float = 5.0) -> None:

@@ -1,26 +1,25 @@
-"""Scheduling: which job goes next to which node, and how long the others will wait."""
+"""Scheduling: which job goes next to which node."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from statistics import fmean
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Now
 
-from generation.models import Job, Node
+from generation.models import Job, Node, Share
 from generation.nodes import nodes_usable, nodes_with_room
-from generation.states import ON_NODE, JobState
+from generation.pace import pace_of
+from generation.shares import WAITS, clock_advance, share_charge
+from generation.states import ON_NODE, JobState, Lane
 from generation.transitions import Lease, job_take
 
-RECENT_JOBS = 20  # chosen: follows a change of workload within a minute
-FIRST_GUESS_S = 3.0  # chosen: shown until a job has finished
-PLACES_MAX = 20  # places are counted for a caller's first jobs; the others only wait
+TURNS = 8  # chosen: how many users one claim looks at before it gives up
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,33 +31,26 @@ class Claim:
     node: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a waiting job stands: 1 is next; `eta_s` until its image, in seconds."""
-
-    position: int
-    eta_s: float
-
-
 def job_claim() -> Claim | None:
     """Claim the next job for a node with a free slot, in one transaction; None when there is none.
 
-    The live lane first, then the longest waiting.
+    The live lane first; within a lane the user who has had the least GPU time for their weight and
+    is not at their limit of jobs on nodes; of that user the longest waiting.
     """
     with transaction.atomic():
         nodes = nodes_with_room()
-        for node in nodes:
-            job = _next_for(node, is_only=len(nodes) == 1)
-            lease = job_take(job, node_id=node.pk) if job else None
-            if job and lease:
-                job.refresh_from_db()
-                return Claim(lease, job, node)
+        is_only = nodes_usable().count() == 1
+        for lane in Lane:
+            for share in _shares_next(lane) if nodes else ():
+                claim = _claim_for(share, lane, nodes, is_only=is_only)
+                if claim is not None:
+                    return claim
     return None
 
 
 def jobs_waiting(limit: int) -> list[UUID]:
-    """The ids of the first `limit` jobs that could be claimed."""
-    return list(_claimable().order_by(*_ORDER).values_list("id", flat=True)[:limit])
+    """The ids of up to `limit` jobs that could be claimed, to wake workers for."""
+    return list(_claimable().values_list("id", flat=True)[:limit])
 
 
 def jobs_expired(limit: int) -> list[UUID]:
@@ -74,22 +66,45 @@ def jobs_overdue(limit: int) -> list[tuple[UUID, int]]:
     return list(overdue.order_by("created_at").values_list("id", "attempt")[:limit])
 
 
-def queue_places(jobs: Iterable[Job]) -> dict[UUID, Place]:
-    """The places of those of the jobs that wait, at most the first `PLACES_MAX` of them."""
-    waiting = [job for job in jobs if job.state == JobState.QUEUED]
-    waiting.sort(key=lambda job: (job.lane, job.created_at, job.id))
-    if not waiting:
-        return {}
-    seconds_per_job = _seconds_per_job()
-    on_nodes = Job.objects.filter(state__in=ON_NODE).count()
-    places = {}
-    for job in waiting[:PLACES_MAX]:
-        position = 1 + _ahead_of(job).count()
-        places[job.id] = Place(position, round((on_nodes + position) * seconds_per_job, 1))
-    return places
+def _shares_next(lane: Lane) -> list[Share]:
+    """The users whose turn it may be, the one with the least virtual time first.
+
+    A few, not one: a job may be taken away between this question and the next.
+    """
+    own_jobs = _claimable().filter(user=OuterRef("user"), lane=lane)
+    in_flight = (
+        Job.objects.filter(user=OuterRef("user"), state__in=ON_NODE)
+        .order_by()
+        .values("user")
+        .annotate(count=Count("id"))
+        .values("count")
+    )
+    limit = Coalesce("user__plan__in_flight_limit", settings.PENCIL.in_flight_limit)
+    return list(
+        Share.objects.filter(Q(**{WAITS[lane]: True}), Exists(own_jobs))
+        .annotate(in_flight=Coalesce(Subquery(in_flight), 0))
+        .filter(in_flight__lt=limit)
+        .select_related("user__plan")
+        .order_by("virtual_s", "user_id")[:TURNS]
+    )
 
 
-_ORDER = ("lane", "created_at", "id")
+def _claim_for(share: Share, lane: Lane, nodes: Sequence[Node], *, is_only: bool) -> Claim | None:
+    for node in nodes:
+        job = _next_for(share, lane, node, is_only=is_only)
+        if job is None:
+            continue
+        weight = share.user.plan.weight if share.user.plan else 1
+        charge = pace_of(job.parameters) / weight
+        share_charge(share.user_id, charge)
+        clock_advance(share.virtual_s)
+        lease = job_take(job, node_id=node.pk, charged_virtual_s=charge)
+        if lease is None:
+            share_charge(share.user_id, -charge)
+            continue
+        job.refresh_from_db()
+        return Claim(lease, job, node)
+    return None
 
 
 def _claimable() -> QuerySet[Job]:
@@ -100,32 +115,10 @@ def _claimable() -> QuerySet[Job]:
     )
 
 
-def _next_for(node: Node, *, is_only: bool) -> Job | None:
-    jobs = _claimable()
+def _next_for(share: Share, lane: Lane, node: Node, *, is_only: bool) -> Job | None:
+    jobs = _claimable().filter(user_id=share.user_id, lane=lane, mode__in=node.workflows)
     if not is_only:
         jobs = jobs.exclude(avoid_node=node)
     skip_locked = connection.features.has_select_for_update_skip_locked
-    return jobs.select_for_update(skip_locked=skip_locked, of=("self",)).order_by(*_ORDER).first()
-
-
-def _ahead_of(job: Job) -> QuerySet[Job]:
-    return Job.objects.filter(state=JobState.QUEUED).filter(
-        Q(lane__lt=job.lane)
-        | Q(lane=job.lane, created_at__lt=job.created_at)
-        | Q(lane=job.lane, created_at=job.created_at, id__lt=job.id)
-    )
-
-
-def _seconds_per_job() -> float:
-    """Seconds from one finished job to the next, from the latest ones and the nodes there are."""
-    recent = Job.objects.filter(state=JobState.SUCCEEDED, execution_s__isnull=False)
-    durations = list(
-        recent.order_by("-finished_at").values_list("execution_s", flat=True)[:RECENT_JOBS]
-    )
-    nodes = nodes_usable().count()
-    mean = (
-        fmean(float(value) for value in durations if value is not None)
-        if durations
-        else FIRST_GUESS_S
-    )
-    return mean / max(1, nodes)
+    locked = jobs.select_for_update(skip_locked=skip_locked, of=("self",))
+    return locked.order_by("created_at", "id").first()

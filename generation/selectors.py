@@ -6,17 +6,16 @@ import base64
 import binascii
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from generation.exceptions import InvalidInput, NotFound
 from generation.models import Event, EventStream, GeneratedImage, Job
 from generation.payloads import JobPayload, job_payload
+from generation.places import queue_places
 from generation.previews import progress_get
-from generation.scheduling import queue_places
 from generation.states import ACTIVE, ON_NODE, TERMINAL, JobState
 from usage.models import User
 
@@ -136,14 +135,17 @@ def jobs_queued(user: User) -> list[Job]:
 
 def snapshot(user: User, *, since: int | None) -> Snapshot:
     """The caller's active and latest jobs, with what they missed since event `since`."""
-    with transaction.atomic():
-        # First the number, then the rows: a job may be newer than the number says, never older.
-        seq = EventStream.objects.filter(user=user).values_list("last_seq", flat=True).first() or 0
-        active = Job.objects.filter(user=user, state__in=ACTIVE)
-        latest = Job.objects.filter(user=user).order_by("-created_at", "-id")[:PAGE]
-        jobs = {job.id: job for job in (*active, *latest)}
-        ordered = sorted(jobs.values(), key=lambda job: (job.created_at, job.id), reverse=True)
-        missed = [] if since is None else events_after(user, since, until=seq)
+    # First the number, then the rows: a job may be newer than the number says, never older.
+    seq = EventStream.objects.filter(user=user).values_list("last_seq", flat=True).first() or 0
+    active = Job.objects.filter(user=user, state__in=ACTIVE)
+    latest = Job.objects.filter(user=user).order_by("-created_at", "-id")[:PAGE]
+    jobs = {job.id: job for job in (*active, *latest)}
+    ordered = sorted(jobs.values(), key=lambda job: (job.created_at, job.id), reverse=True)
+    missed: list[tuple[int, object]] = []
+    if since is not None and seq - since <= REPLAY_MAX:
+        missed = events_after(user, since, until=seq)
+        if [number for number, _ in missed] != list(range(since + 1, seq + 1)):
+            missed = []  # swept meanwhile: the snapshot says what came of them
     return Snapshot(seq, jobs_describe(ordered), missed)
 
 
@@ -174,10 +176,12 @@ def _after(jobs: QuerySet[Job], cursor: str) -> QuerySet[Job]:
     padded = cursor + "=" * (-len(cursor) % 4)
     try:
         created, _, job_id = base64.urlsafe_b64decode(padded.encode()).decode().partition(" ")
-        created_at, last_id = datetime.fromisoformat(created), UUID(job_id)
-    except (ValueError, binascii.Error) as error:
+        moment, last_id = datetime.fromisoformat(created), UUID(job_id)
+        # Without a zone it is none of ours: it would be read as the server's own.
+        created_at = moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError, binascii.Error) as error:
         raise _no_cursor() from error
-    if created_at.tzinfo is None:
+    if created_at is None:
         raise _no_cursor()
     return jobs.filter(Q(created_at__lt=created_at) | Q(created_at=created_at, id__lt=last_id))
 

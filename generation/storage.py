@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +29,10 @@ def sketch_write(user_id: int, data: bytes) -> str:
     """
     digest = hashlib.sha256(data).hexdigest()
     name = f"sketches/{user_id}/{digest[:2]}/{digest}.png"
-    if not blob_path(name).exists():
+    path = blob_path(name)
+    try:
+        os.utime(path)  # young again: the sweep lets it be until a job refers to it
+    except FileNotFoundError:
         blob_write(name, data)
     return name
 
@@ -82,6 +86,22 @@ def blob_write(name: str, data: bytes) -> None:
 def blob_delete(name: str) -> None:
     """Forget a blob; one that is not there is forgotten already."""
     blob_path(name).unlink(missing_ok=True)
+
+
+def sketches_old(*, older_than: timedelta, at_once: int = 500) -> Iterator[list[str]]:
+    """The names of sketches that nobody has written for so long, some at a time."""
+    oldest = (timezone.now() - older_than).timestamp()
+    root = Path(settings.MEDIA_ROOT)
+    names: list[str] = []
+    for path in (root / "sketches").rglob("*.png"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < oldest:
+                names.append(str(path.relative_to(root)))
+        if len(names) == at_once:
+            yield names
+            names = []
+    if names:
+        yield names
 
 
 def temporaries_delete() -> int:

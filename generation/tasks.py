@@ -8,22 +8,25 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from generation.models import Event, IdempotencyKey
+from generation.models import Event, IdempotencyKey, Job
 from generation.nodes import nodes_room
 from generation.scheduling import jobs_waiting
-from generation.storage import temporaries_delete
+from generation.shares import shares_forget_idle
+from generation.storage import blob_delete, sketches_old, temporaries_delete
 from generation.wakeups import wake
 
 log = structlog.get_logger(__name__)
 
 EVENTS_KEPT = timedelta(days=2)  # chosen: a laptop closed over a weekend gets the snapshot instead
 KEYS_KEPT = timedelta(days=2)
+SKETCHES_KEPT = timedelta(days=1)
 SWEEP_ROWS = 10_000
 
 
 @shared_task(name="generation.wake_waiting")
 def wake_waiting() -> int:
     """Wake a worker for each job that could run now: a lost message delays it by one tick."""
+    shares_forget_idle()
     room = nodes_room()
     waiting = jobs_waiting(room) if room else []
     for job_id in waiting:
@@ -43,4 +46,15 @@ def sweep() -> None:
             ).delete()
             if deleted < SWEEP_ROWS:
                 break
-    log.info("swept", temporaries=temporaries_delete())
+    log.info("swept", temporaries=temporaries_delete(), sketches=_sketches_sweep())
+
+
+def _sketches_sweep() -> int:
+    """Delete sketches that no job was made from: their requests were refused in the end."""
+    count = 0
+    for names in sketches_old(older_than=SKETCHES_KEPT):
+        used = set(Job.objects.filter(sketch__in=names).values_list("sketch", flat=True))
+        for name in set(names) - used:
+            blob_delete(name)
+            count += 1
+    return count

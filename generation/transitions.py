@@ -5,7 +5,7 @@ changed means that somebody else was first: the caller stops, without effects. T
 ledger's line and the images of a transition are written in its transaction.
 
 Rows are locked in one order everywhere, so that no two transactions wait for each other: node, job,
-the user's day in the ledger, the user's event stream.
+the user's day in the ledger, the user's share, the user's event stream.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from django.db.models.functions import Coalesce, Now
 from generation.events import events_record
 from generation.models import GeneratedImage, Job
 from generation.params import prompt_id_for
-from generation.states import ON_NODE, JobState, can_follow
+from generation.shares import share_charge, share_want
+from generation.states import ON_NODE, JobState, Lane, can_follow
 from usage.quota import quota_refund, quota_settle
 
 LEASE_TTL = timedelta(seconds=15)
@@ -51,8 +52,11 @@ class StoredImage:
     size_bytes: int
 
 
-def job_take(job: Job, *, node_id: int) -> Lease | None:
-    """Claim a queued job for a node: `queued → claimed`, the next attempt, with a fresh lease."""
+def job_take(job: Job, *, node_id: int, charged_virtual_s: float = 0.0) -> Lease | None:
+    """Claim a queued job for a node: `queued → claimed`, the next attempt, with a fresh lease.
+
+    `charged_virtual_s` is what the caller has added to the owner's share for it.
+    """
     lease = Lease(job.id, job.attempt + 1, uuid4())
     taken = _swap(
         job.id,
@@ -65,6 +69,7 @@ def job_take(job: Job, *, node_id: int) -> Lease | None:
         lease_token=lease.token,
         lease_expires_at=Now() + LEASE_TTL,
         not_before=None,
+        charged_virtual_s=charged_virtual_s,
         started_at=None,
     )
     return lease if taken else None
@@ -111,7 +116,11 @@ def job_succeed(
             for index, image in enumerate(images)
         )
         quota_settle(lease.job_id)
-        return _recorded(lease.job_id, JobState.SUCCEEDED)
+        job = Job.objects.select_related("user__plan").get(id=lease.job_id)
+        if execution_s is not None:
+            weight = job.user.plan.weight if job.user.plan else 1
+            share_charge(job.user_id, execution_s / weight - job.charged_virtual_s)
+        return _recorded(job, JobState.SUCCEEDED)
 
 
 def job_fail(lease: Lease, *, code: str, message: str) -> Job | None:
@@ -155,7 +164,7 @@ def job_cancel_request(job_id: UUID) -> Job | None:
         on_node = Job.objects.filter(id=job_id, state__in=ON_NODE, cancel_requested_at__isnull=True)
         if not on_node.update(cancel_requested_at=Now()):
             return None
-        return _recorded(job_id, "cancel_requested")
+        return _recorded(Job.objects.get(id=job_id), "cancel_requested")
 
 
 def job_requeue(
@@ -228,7 +237,10 @@ def _end(
         if not _set_state(rows, origins, to, **ending):
             return None
         quota_refund(job_id)
-        return _recorded(job_id, to)
+        job = Job.objects.get(id=job_id)
+        if to == JobState.FAILED or job.started_at is None:
+            _share_give_back(job)
+        return _recorded(job, to)
 
 
 def _swap(
@@ -243,7 +255,11 @@ def _swap(
     with transaction.atomic():
         if not _set_state(rows, origins, to, **fields):
             return None
-        return _recorded(job_id, event or to)
+        job = Job.objects.get(id=job_id)
+        if to == JobState.QUEUED:
+            share_want(job.user_id, Lane(job.lane))
+            _share_give_back(job)
+        return _recorded(job, event or to)
 
 
 def _set_state(
@@ -257,7 +273,13 @@ def _set_state(
     return bool(rows.filter(state__in=origins).update(state=to, **fields))
 
 
-def _recorded(job_id: UUID, event: str) -> Job:
-    job = Job.objects.get(id=job_id)
+def _share_give_back(job: Job) -> None:
+    """Take back what the claim added to the owner's share: the attempt was not their doing."""
+    if job.charged_virtual_s:
+        share_charge(job.user_id, -job.charged_virtual_s)
+        Job.objects.filter(id=job.id).update(charged_virtual_s=0.0)
+
+
+def _recorded(job: Job, event: str) -> Job:
     events_record(job.user_id, f"job.{event}", [job])
     return job

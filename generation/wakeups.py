@@ -8,8 +8,6 @@ from uuid import UUID
 
 import structlog
 from celery import current_app
-from kombu.exceptions import OperationalError
-from redis import RedisError
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +45,7 @@ class _Sender:
             task, job_id = self._queue.get()
             try:
                 current_app.send_task(task, args=[str(job_id)], retry=False)
-            except (OperationalError, RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - this thread's outermost loop
                 # The beat wakes whatever waits as soon as the broker is back.
                 log.warning("wake-up not sent", job_id=str(job_id), problem=type(error).__name__)
 

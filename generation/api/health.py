@@ -28,7 +28,7 @@ class HealthView(APIView):
             {
                 "name": node.name,
                 "health": node.health,
-                "takes_jobs": node.is_enabled,
+                "duty": node.duty,
                 "version": node.version,
                 "gpu": node.gpu,
                 "problem": node.problem,

@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from generation.exceptions import NotFound
 from generation.previews import preview_get
 from generation.selectors import image_get, job_get
+from generation.states import ON_NODE
 from generation.storage import blob_read
 from usage.api.views import caller
 
@@ -59,7 +60,7 @@ class PreviewView(APIView):
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
         """Return the newest preview; 404 once the job has ended or before its first step."""
         job = job_get(caller(request), job_id)
-        data = preview_get(job.id)
+        data = preview_get(job.id) if job.state in ON_NODE else None
         if data is None:
             raise NotFound("preview")
         return _bytes(data, "image/jpeg", NOT_AT_ALL)

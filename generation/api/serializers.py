@@ -103,8 +103,22 @@ class TextField(serializers.CharField):
         return super().to_internal_value(data)
 
 
-class GenerateSerializer(serializers.Serializer[Any]):
-    """The body of `POST /api/generate`. A field that is not listed is refused."""
+class StrictSerializer(serializers.Serializer[Any]):
+    """A body in which a field that nobody reads is refused: a misspelt one would be ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Name the fields that are not ours."""
+        if isinstance(data, dict):
+            unknown = {
+                str(name): ["There is no such field."] for name in data if name not in self.fields
+            }
+            if unknown:
+                raise serializers.ValidationError(unknown)
+        return super().to_internal_value(data)
+
+
+class GenerateSerializer(StrictSerializer):
+    """The body of `POST /api/generate`."""
 
     sketch = SketchField()
     prompt = TextField(
@@ -118,16 +132,6 @@ class GenerateSerializer(serializers.Serializer[Any]):
     height = WholeNumberField(default=SIDE_DEFAULT, help_text="Pixels, a multiple of 16.")
     count = WholeNumberField(default=1, min_value=COUNT_MIN, max_value=COUNT_MAX)
     lane = serializers.ChoiceField(choices=[lane.name.lower() for lane in Lane], default="batch")
-
-    def to_internal_value(self, data: Any) -> Any:
-        """Refuse fields that nobody reads: a misspelt one would be ignored in silence."""
-        if isinstance(data, dict):
-            unknown = {
-                str(name): ["There is no such field."] for name in data if name not in self.fields
-            }
-            if unknown:
-                raise serializers.ValidationError(unknown)
-        return super().to_internal_value(data)
 
     def validate_denoise(self, value: float) -> float:
         """Take finite numbers from 0 to 1."""
@@ -165,11 +169,20 @@ class GenerateSerializer(serializers.Serializer[Any]):
         )
 
 
-class CancelSerializer(serializers.Serializer[Any]):
-    """Which jobs to cancel; an empty body means all that are active."""
+class CancelSerializer(StrictSerializer):
+    """Which jobs to cancel: exactly one of the fields. Nothing is cancelled by leaving one out."""
 
+    all = serializers.BooleanField(required=False, help_text="All that are active.")
     batch_id = serializers.UUIDField(required=False)
     ids = serializers.ListField(child=serializers.UUIDField(), required=False, max_length=256)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Take one way of saying which."""
+        if len(attrs) != 1 or attrs.get("all") is False:
+            raise serializers.ValidationError(
+                'Give {"all": true}, a "batch_id", or a list of "ids".'
+            )
+        return attrs
 
 
 class ImageSerializer(serializers.Serializer[Any]):

@@ -32,6 +32,7 @@ from generation.selectors import (
 )
 from generation.services import Idempotency, body_digest, job_retry, job_submit, jobs_cancel
 from usage.api.views import caller
+from usage.counts import caller_hash
 
 IDEMPOTENCY_KEY_CHARS_MAX = 200
 _KEY = OpenApiParameter(
@@ -58,7 +59,10 @@ class GenerateView(APIView):
         form = GenerateSerializer(data=body)
         form.is_valid(raise_exception=True)
         answer = job_submit(
-            caller(request), form.submission(), idempotency=_idempotency(request, body)
+            caller(request),
+            form.submission(),
+            idempotency=_idempotency(request, body),
+            caller_hash=caller_hash(request),
         )
         return Response(answer, status=202)
 
@@ -118,7 +122,12 @@ class JobRetryView(APIView):
         """Queue a new job with the sketch and parameters of one that failed or was cancelled."""
         user = caller(request)
         idempotency = _idempotency(request, {"retry": str(job_id)})
-        answer = job_retry(user, job_get(user, job_id), idempotency=idempotency)
+        answer = job_retry(
+            user,
+            job_get(user, job_id),
+            idempotency=idempotency,
+            caller_hash=caller_hash(request),
+        )
         return Response(answer["jobs"][0], status=202)
 
 
@@ -131,7 +140,7 @@ class JobsCancelView(APIView):
         responses={200: JobsSerializer, 400: ApiErrorSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Cancel the jobs that are named, those of a batch, or all that are active."""
+        """Cancel all that are active, those of a batch, or those that are named."""
         user = caller(request)
         form = CancelSerializer(data=json_body(request))
         form.is_valid(raise_exception=True)
@@ -150,14 +159,20 @@ def json_body(request: Request, *, large_field: str | None = None) -> dict[str, 
     """The request's JSON object; an empty body is an empty object.
 
     Raises:
-        BodyTooLarge: longer than the server takes; names `large_field`, judged by the length that
-            was announced, before reading it.
+        BodyTooLarge: longer than the server takes, announced or not; names `large_field`.
         InvalidInput: JSON, but not an object.
     """
-    length = request.META.get("CONTENT_LENGTH") or "0"
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    if length.isdigit() and int(length) > limit:
+    announced = request.META.get("CONTENT_LENGTH") or ""
+    if announced.isdigit() and int(announced) > limit:
         raise BodyTooLarge(limit_bytes=limit, field=large_field)
+    if not announced:
+        # A chunked body announces no length, and DRF takes no length for no body.
+        http = request._request
+        http._body = http.read(limit + 1)
+        if len(http.body) > limit:
+            raise BodyTooLarge(limit_bytes=limit, field=large_field)
+        request.META["CONTENT_LENGTH"] = str(len(http.body))
     body = request.data
     if not isinstance(body, dict):
         raise InvalidInput({"body": ['Send a JSON object, such as {"sketch": …, "prompt": …}.']})
@@ -166,8 +181,7 @@ def json_body(request: Request, *, large_field: str | None = None) -> dict[str, 
 
 def _idempotency(request: Request, body: object) -> Idempotency | None:
     key = request.headers.get("Idempotency-Key", "").strip()
-    if len(key) > IDEMPOTENCY_KEY_CHARS_MAX:
-        raise InvalidInput(
-            {"Idempotency-Key": [f"Give at most {IDEMPOTENCY_KEY_CHARS_MAX} characters."]}
-        )
+    if len(key) > IDEMPOTENCY_KEY_CHARS_MAX or not key.isprintable():
+        sentence = f"Give at most {IDEMPOTENCY_KEY_CHARS_MAX} printable characters."
+        raise InvalidInput({"Idempotency-Key": [sentence]})
     return Idempotency(key, body_digest(body)) if key else None

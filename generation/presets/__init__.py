@@ -40,12 +40,15 @@ def preset_list() -> tuple[Preset, ...]:
     )
 
 
-@lru_cache(maxsize=16)
 def preset_png(preset_id: str) -> bytes | None:
     """The preset drawn on white paper, as a PNG; None when there is none of this name."""
     preset = next((preset for preset in preset_list() if preset.id == preset_id), None)
-    if preset is None:
-        return None
+    return None if preset is None else _drawn(preset.id)
+
+
+@lru_cache(maxsize=16)
+def _drawn(preset_id: str) -> bytes:
+    preset = next(preset for preset in preset_list() if preset.id == preset_id)
     size = (preset.width * OVERSAMPLING, preset.height * OVERSAMPLING)
     image = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(image)

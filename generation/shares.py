@@ -1,0 +1,73 @@
+"""Shares of GPU time: stride scheduling's virtual time, per user.
+
+A claim adds the job's likely seconds, divided by the weight of the user's plan; the end of the
+attempt corrects that to what it took. Whoever has the least goes next, so while several wait, each
+gets GPU time in proportion to their weight, and none is ever ahead by more than the jobs they have
+on nodes. Somebody who was idle joins at the latest claim's virtual time: idleness banks no credit.
+Source: Waldspurger and Weihl, "Stride scheduling", MIT, 1995; the joining rule is that of
+start-time fair queueing (Goyal, Vin and Cheng, 1996).
+"""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Greatest
+
+from generation.models import FairClock, Job, Share
+from generation.states import ACTIVE, JobState, Lane
+
+CLOCK = 1  # the one row's id
+WAITS = {Lane.LIVE: "waits_live", Lane.BATCH: "waits_batch"}
+
+
+def share_join(user_id: int, lane: Lane) -> None:
+    """Note that a user has jobs waiting in a lane.
+
+    Call inside the transaction that inserts them, before it does. The share's row is locked from
+    here to the commit, so that `shares_forget_idle` sees either no jobs and the flag, or both.
+    """
+    Share.objects.get_or_create(user_id=user_id)
+    row = Share.objects.filter(user_id=user_id)
+    row.update(**{WAITS[lane]: True})
+    if not Job.objects.filter(user_id=user_id, state__in=ACTIVE).exists():
+        row.update(virtual_s=Greatest(F("virtual_s"), clock_read()))
+
+
+def share_want(user_id: int, lane: Lane) -> None:
+    """Note that a user's job waits in a lane again. Call inside the transaction that queues it."""
+    Share.objects.filter(user_id=user_id).update(**{WAITS[lane]: True})
+
+
+def share_charge(user_id: int, virtual_s: float) -> None:
+    """Add to a user's share, or take back what was added too much."""
+    Share.objects.filter(user_id=user_id).update(virtual_s=F("virtual_s") + virtual_s)
+
+
+def shares_forget_idle() -> None:
+    """Clear the flags of users who have no jobs waiting, one at a time."""
+    for lane, flag in WAITS.items():
+        waiting = Job.objects.filter(user=OuterRef("user"), state=JobState.QUEUED, lane=lane)
+        flagged = Share.objects.filter(Q(**{flag: True}), ~Exists(waiting))
+        for user_id in flagged.values_list("user_id", flat=True):
+            _forget_if_idle(user_id, lane, flag)
+
+
+def clock_read() -> float:
+    """The virtual time of the latest claim."""
+    return FairClock.objects.filter(pk=CLOCK).values_list("virtual_s", flat=True).first() or 0.0
+
+
+def clock_advance(virtual_s: float) -> None:
+    """Move the clock on to a claim's virtual time; it never goes back."""
+    row = FairClock.objects.filter(pk=CLOCK)
+    if not row.update(virtual_s=Greatest(F("virtual_s"), virtual_s)):
+        FairClock.objects.get_or_create(pk=CLOCK, defaults={"virtual_s": virtual_s})
+
+
+def _forget_if_idle(user_id: int, lane: Lane, flag: str) -> None:
+    with transaction.atomic():
+        # A submission holds this row until its jobs can be seen.
+        Share.objects.select_for_update().filter(user_id=user_id).first()
+        if not Job.objects.filter(user_id=user_id, state=JobState.QUEUED, lane=lane).exists():
+            Share.objects.filter(user_id=user_id).update(**{flag: False})

@@ -1,0 +1,95 @@
+"""The publisher: messages reach their user's group, in order, from any thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from channels.layers import get_channel_layer
+
+from generation.publisher import publish, publisher_drain, user_group
+from generation.tests.processes import REDIS_AWAY, python_run
+
+
+async def listener(user_id: int) -> tuple[Any, str]:
+    """A channel that hears what is published for a user."""
+    layer: Any = get_channel_layer()
+    channel = await layer.new_channel()
+    await layer.group_add(user_group(user_id), channel)
+    return layer, channel
+
+
+async def heard(layer: Any, channel: str) -> dict[str, Any]:
+    """The next message."""
+    async with asyncio.timeout(10):
+        message: dict[str, Any] = await layer.receive(channel)
+        return message
+
+
+@pytest.mark.asyncio
+async def test_messages_reach_their_user_in_order() -> None:
+    layer, channel = await listener(101)
+
+    for number in range(20):
+        publish(101, {"type": "job.event", "number": number})
+
+    assert [(await heard(layer, channel))["number"] for _ in range(20)] == list(range(20))
+    await layer.flush()
+
+
+@pytest.mark.asyncio
+async def test_nobody_hears_what_is_for_somebody_else() -> None:
+    layer, channel = await listener(102)
+
+    publish(103, {"type": "job.event", "number": "for 103"})
+    publish(102, {"type": "job.event", "number": "for 102"})
+
+    assert (await heard(layer, channel))["number"] == "for 102"
+    await layer.flush()
+
+
+@pytest.mark.asyncio
+async def test_any_thread_may_publish() -> None:
+    layer, channel = await listener(104)
+
+    threads = [
+        threading.Thread(target=publish, args=(104, {"type": "job.event", "number": number}))
+        for number in range(10)
+    ]
+    for thread in threads:
+        thread.start()
+    numbers = {(await heard(layer, channel))["number"] for _ in threads}
+    for thread in threads:
+        thread.join()
+
+    assert numbers == set(range(10))
+    await layer.flush()
+
+
+def test_draining_waits_until_everything_is_sent() -> None:
+    for number in range(50):
+        publish(105, {"type": "job.event", "number": number})
+
+    publisher_drain()
+    publisher_drain()  # nothing is left, so nothing is waited for
+
+
+WITHOUT_REDIS = """
+import time, django
+django.setup()
+from generation.publisher import publish
+began = time.monotonic()
+for number in range(5000):
+    publish(1, {"type": "job.event", "number": number})
+print(time.monotonic() - began)
+"""
+
+
+def test_without_redis_publishing_neither_raises_nor_waits(tmp_path: object) -> None:
+    process = python_run("-c", WITHOUT_REDIS, DATA_DIR=str(tmp_path), REDIS_URL=REDIS_AWAY)
+
+    assert process.returncode == 0, process.stderr
+    assert float(process.stdout) < 3
+    assert "Traceback" not in process.stderr
