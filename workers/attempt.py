@@ -14,13 +14,23 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
 
-from generation.models import Job, Node, NodeHealth
-from generation.nodes import node_lost, node_stuck
+from generation.models import Job, Node, NodeDuty, NodeHealth
+from generation.nodes import (
+    node_failed,
+    node_lost,
+    node_made_blank,
+    node_made_image,
+    node_quarantine,
+    node_stuck,
+)
+from generation.pace import pace_note
 from generation.scheduling import Claim
 from generation.states import JobState
 from generation.storage import blob_read
 from generation.transitions import (
+    Lease,
     job_advance,
     job_cancel_confirmed,
     job_fail,
@@ -33,9 +43,18 @@ from workers.clients import client_for
 from workers.comfy.client import ComfyClient
 from workers.comfy.errors import BadReply, ComfyError, NodeUnreachable, OutcomeUnknown, Refused
 from workers.comfy.mailboxes import Follower
-from workers.comfy.records import PromptErrorKind, PromptStatus, Verdict
-from workers.failures import BACKOFF, MESSAGES, Failure, FailureKind
+from workers.comfy.records import PromptStatus, Verdict
+from workers.failures import (
+    BACKOFF,
+    MESSAGES,
+    NOT_COMFYUI,
+    Failure,
+    FailureKind,
+    failure_of_refusal,
+    failure_of_verdict,
+)
 from workers.leases import HeldLease, LeaseLost, keeper
+from workers.prompts import memory_free, prompt_runs, prompt_stop, prompt_supersede
 from workers.reporter import Reporter
 from workers.saver import image_save
 from workers.workflows.paint import PaintParams, is_output_of, paint_graph, sampler_steps
@@ -43,9 +62,8 @@ from workers.workflows.paint import PaintParams, is_output_of, paint_graph, samp
 log = structlog.get_logger(__name__)
 
 POLL_S = 1.0  # one verdict a second covers a dead socket and brings a cancellation in time
-UNREACHABLE_S = 15.0  # chosen: a node that restarts in this time keeps its prompts' attempts
+UNREACHABLE_S = 8.0  # chosen: longer than a hiccup of a tunnel, shorter than patience
 UNKNOWN_POLLS = 3  # a node that says this often that it knows no such prompt has lost it
-CANCEL_S = 15.0  # a node that does not let go in this time never will; its result cannot get in
 
 UPLOADS = "llamasketch"
 
@@ -67,7 +85,8 @@ def attempt_adopt(job_id: UUID) -> bool:
     log.info("job adopted", job_id=str(job_id), state=job.state, attempt=lease.attempt)
     if job.node is None:
         # Its node's row was deleted: nobody can be asked what became of the prompt.
-        job_requeue(lease, failure=FailureKind.INFRASTRUCTURE)
+        failure = Failure("node_failed", "the node is gone", FailureKind.INFRASTRUCTURE)
+        _end_attempt(lease, job, failure, node_id=None)
         return True
     _Attempt(Claim(lease, job, job.node), is_adopted=True).run()
     return True
@@ -87,6 +106,8 @@ class _Attempt:
         # Events come only for prompts that this process sent over the connection that is open.
         self.hears_events = not is_adopted
         params = claim.job.parameters
+        self.node_health: str = claim.node.health
+        self.runs_since: float | None = None
         self.reporter = Reporter(
             claim.job, steps=sampler_steps(steps=params.steps, denoise=params.denoise)
         )
@@ -106,10 +127,28 @@ class _Attempt:
                 job_cancel_confirmed(self.lease)
                 self.log.info("job cancelled")
             except _Draining:
-                lease_release(self.lease)
+                # What was never sent goes back to the queue; what a node has is adopted.
+                is_unsent = Job.objects.filter(id=self.job.id, state=JobState.CLAIMED).exists()
+                if not (is_unsent and job_requeue(self.lease, failure=FailureKind.NONE)):
+                    lease_release(self.lease)
                 self.log.info("job let go")
             except LeaseLost:
                 self.log.warning("lease lost")
+            except (DatabaseError, InterfaceError):
+                # Nothing can be written now; the lease runs out and the job is adopted.
+                self.log.exception("database away")
+            except Exception as error:
+                # The outermost loop of a job: what nobody foresaw counts, or it would come again
+                # at every adoption for ever.
+                self.log.exception("attempt broke")
+                self._failed(
+                    Failure(
+                        "node_failed",
+                        f"{type(error).__name__}: {error}",
+                        FailureKind.INFRASTRUCTURE,
+                        prompt_may_live=True,
+                    )
+                )
 
     def _make(self) -> None:
         with self.client.follow(self.prompt_id) as follower:
@@ -151,10 +190,14 @@ class _Attempt:
                 self.log.warning("submission's outcome unknown", problem=str(error))
                 self._settle_unknown()
         except Refused as error:
-            raise _refusal(error) from error
+            if error.reason in NOT_COMFYUI:
+                node_lost(self.node.pk, problem=str(error))
+            raise failure_of_refusal(error) from error
         except NodeUnreachable as error:
             node_lost(self.node.pk, problem=str(error))
-            raise Failure("node_failed", str(error), FailureKind.INFRASTRUCTURE) from error
+            raise Failure(
+                "node_failed", str(error), FailureKind.INFRASTRUCTURE, avoids_node=True
+            ) from error
         except (BadReply, OutcomeUnknown) as error:
             raise Failure(
                 "node_failed", str(error), FailureKind.INFRASTRUCTURE, prompt_may_live=True
@@ -193,6 +236,7 @@ class _Attempt:
         answered_at = started_at
         unknown = 0
         while True:
+            _connection_lend()
             looks_now = self.reporter.take(follower, POLL_S)
             if self.reporter.has_lost_events:
                 self.hears_events = False
@@ -203,7 +247,7 @@ class _Attempt:
             self._look()
             try:
                 verdict = self.client.verdict(self.prompt_id)
-            except (NodeUnreachable, BadReply) as error:
+            except ComfyError as error:
                 if time.monotonic() - answered_at > UNREACHABLE_S:
                     node_lost(self.node.pk, problem=str(error))
                     raise Failure(
@@ -217,7 +261,7 @@ class _Attempt:
             if verdict.status is PromptStatus.RUNNING:
                 self._advance_running()
             if verdict.status in {PromptStatus.FAILED, PromptStatus.CANCELLED}:
-                raise _prompt_failure(verdict)
+                raise failure_of_verdict(verdict)
             if unknown >= UNKNOWN_POLLS:
                 raise Failure(
                     "node_failed", "the node has lost the prompt", FailureKind.INFRASTRUCTURE
@@ -236,16 +280,17 @@ class _Attempt:
         """Notice a prompt that does not move: HTTP answers even if the execution thread is dead."""
         limits = settings.PENCIL
         is_running = verdict.status is PromptStatus.RUNNING
-        is_silent = self.hears_events and follower.silent_s > limits.stall_timeout_s
+        self.runs_since = self.runs_since or (time.monotonic() if is_running else None)
+        ran_s = time.monotonic() - self.runs_since if self.runs_since else 0.0
+        is_silent = self.hears_events and min(follower.silent_s, ran_s) > limits.stall_timeout_s
         if is_running and (is_silent or age_s > limits.run_timeout_s):
-            self._stop_prompt()
-            if self._still_runs():
+            prompt_stop(self.client, self.prompt_id, is_over=self._is_over)
+            if prompt_runs(self.client, self.prompt_id):
                 node_stuck(self.node.pk, problem="a prompt does not move and cannot be cancelled")
             raise Failure("node_failed", "the prompt does not move", FailureKind.INFRASTRUCTURE)
         if is_running:
             return
-        is_stuck = Node.objects.filter(pk=self.node.pk, health=NodeHealth.STUCK).exists()
-        if is_stuck or age_s > limits.run_timeout_s:
+        if self.node_health == NodeHealth.STUCK or age_s > limits.run_timeout_s:
             raise Failure(
                 "node_failed",
                 "the prompt waits behind one that does not move",
@@ -265,12 +310,15 @@ class _Attempt:
         if not files:
             raise Failure("node_failed", "the prompt has no file", FailureKind.INFRASTRUCTURE)
         images = [
-            image_save(self.client, file, self.job, index, self.held)
+            image_save(self.client, file, self.job, index, self._look)
             for index, file in enumerate(files[:1])
         ]
         if job_succeed(self.lease, images, execution_s=verdict.execution_s) is None:
             self._look()
             raise LeaseLost
+        if verdict.execution_s is not None:
+            pace_note(self.job.parameters, verdict.execution_s)
+        node_made_image(self.node.pk)
         self.log.info("job succeeded", execution_s=verdict.execution_s)
 
     def _look(self) -> None:
@@ -278,65 +326,61 @@ class _Attempt:
         self.held.check()
         if draining.is_set():
             raise _Draining
-        row = Job.objects.filter(id=self.lease.job_id, lease_token=self.lease.token)
-        cancel_requested_at = row.values_list("cancel_requested_at", flat=True).first()
+        row = (
+            Job.objects.filter(id=self.lease.job_id, lease_token=self.lease.token)
+            .values_list("cancel_requested_at", "node__duty", "node__health")
+            .first()
+        )
+        if row is None:
+            raise LeaseLost
+        cancel_requested_at, duty, self.node_health = row
         if cancel_requested_at is not None:
-            self._stop_prompt()
+            prompt_stop(self.client, self.prompt_id, is_over=self._is_over)
             raise _Cancelled
+        if duty in {NodeDuty.DISABLED, NodeDuty.RETIRED, None}:
+            raise Failure(
+                "node_failed", "the node was disabled", prompt_may_live=True, kind=FailureKind.NONE
+            )
 
-    def _stop_prompt(self) -> None:
-        """Ask the node to drop this prompt until it has, or until it clearly never will."""
-        deadline = time.monotonic() + CANCEL_S
-        pause_s = 0.05
-        while time.monotonic() < deadline and not self.held.is_lost:
-            try:
-                self.client.cancel(self.prompt_id)
-                status = self.client.verdict(self.prompt_id).status
-                if status.is_terminal or status is PromptStatus.UNKNOWN:
-                    return
-            except ComfyError as error:
-                self.log.info("cancel not heard", problem=str(error))
-            time.sleep(pause_s)
-            pause_s = min(1.0, pause_s * 2)
-
-    def _still_runs(self) -> bool:
-        try:
-            return self.client.verdict(self.prompt_id).status is PromptStatus.RUNNING
-        except ComfyError:
-            return False
+    def _is_over(self) -> bool:
+        return self.held.is_lost
 
     def _failed(self, failure: Failure) -> None:
         """Give the job back to the queue, or end it."""
         self.log.warning("attempt failed", code=failure.code, problem=failure.problem)
         if failure.prompt_may_live:
-            self._supersede()
+            prompt_supersede(self.client, self.prompt_id)
         if failure.kind is FailureKind.MEMORY:
-            self._free_memory()
-        if failure.is_final_for(self.job):
-            job_fail(self.lease, code=failure.code, message=MESSAGES[failure.code])
-            return
-        requeued = job_requeue(
-            self.lease,
-            failure=failure.kind or FailureKind.INFRASTRUCTURE,
-            delay=BACKOFF if failure.kind is FailureKind.INFRASTRUCTURE else timedelta(0),
-            avoid_node_id=self.node.pk if failure.avoids_node else None,
-        )
-        if requeued is None:
-            # Its owner wants it cancelled; or it is not ours any more, and this does nothing.
-            job_cancel_confirmed(self.lease)
+            memory_free(self.client)
+        if failure.kind is FailureKind.BLANK:
+            node_made_blank(self.node.pk)
+        if failure.kind is FailureKind.REFUSED:
+            node_quarantine(self.node.pk, problem=failure.problem)
+        if failure.avoids_node and failure.kind is FailureKind.INFRASTRUCTURE:
+            node_failed(self.node.pk, problem=failure.problem)
+        _end_attempt(self.lease, self.job, failure, node_id=self.node.pk)
 
-    def _supersede(self) -> None:
-        """Ask once that the node drop the prompt: its result could not get in any more."""
-        try:
-            self.client.cancel(self.prompt_id)
-        except ComfyError as error:
-            self.log.info("superseded prompt not cancelled", problem=str(error))
 
-    def _free_memory(self) -> None:
-        try:
-            self.client.free()
-        except ComfyError as error:
-            self.log.info("memory not freed", problem=str(error))
+def _end_attempt(lease: Lease, job: Job, failure: Failure, *, node_id: int | None) -> None:
+    """Give the job back to the queue, end it, or do what its owner asked for meanwhile."""
+    if failure.is_final_for(job):
+        job_fail(lease, code=failure.code, message=MESSAGES[failure.code])
+        return
+    requeued = job_requeue(
+        lease,
+        failure=failure.kind or FailureKind.INFRASTRUCTURE,
+        delay=BACKOFF if failure.kind is FailureKind.INFRASTRUCTURE else timedelta(0),
+        avoid_node_id=node_id if failure.avoids_node else None,
+    )
+    if requeued is None:
+        # Its owner wants it cancelled; or it is not ours any more, and this does nothing.
+        job_cancel_confirmed(lease)
+
+
+def _connection_lend() -> None:
+    """Give the thread's database connection back while it waits: there are fewer than threads."""
+    if connection.vendor == "postgresql" and not connection.in_atomic_block:
+        connection.close()
 
 
 class _Cancelled(Exception):
@@ -345,22 +389,3 @@ class _Cancelled(Exception):
 
 class _Draining(Exception):
     """This process stops; the job is to be adopted by another."""
-
-
-def _refusal(error: Refused) -> Failure:
-    if error.lacks_something:
-        return Failure("no_model", str(error), FailureKind.REFUSED, avoids_node=True)
-    if error.missing_input is not None:
-        # The sketch was uploaded a moment ago: the machine's disk is not what it should be.
-        return Failure("node_failed", str(error), FailureKind.INFRASTRUCTURE, avoids_node=True)
-    return Failure("graph_refused", str(error))
-
-
-def _prompt_failure(verdict: Verdict) -> Failure:
-    error = verdict.error
-    problem = error.message if error else verdict.status.value
-    if error is not None and error.kind is PromptErrorKind.OUT_OF_MEMORY:
-        return Failure("out_of_memory", problem, FailureKind.MEMORY)
-    if error is not None and error.kind is PromptErrorKind.UNREADABLE_INPUT:
-        return Failure("sketch_unreadable", problem, FailureKind.INFRASTRUCTURE, avoids_node=True)
-    return Failure("node_failed", problem, FailureKind.INFRASTRUCTURE)

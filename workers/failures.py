@@ -6,6 +6,8 @@ from datetime import timedelta
 from enum import StrEnum
 
 from generation.models import Job
+from workers.comfy.errors import Refused
+from workers.comfy.records import PromptErrorKind, Verdict
 
 
 class FailureKind(StrEnum):
@@ -15,6 +17,7 @@ class FailureKind(StrEnum):
     MEMORY = "memory"  # the GPU had too little of it
     BLANK = "blank"  # the node made an empty picture
     REFUSED = "refused"  # the node lacks a model or a node class
+    NONE = "none"  # an operator's doing: not counted
 
 
 # How many failures of a kind end the job: after that many attempts there is no further one.
@@ -24,6 +27,8 @@ FAILURES_MAX = {
     FailureKind.BLANK: 2,
     FailureKind.REFUSED: 3,
 }
+# Refusals of somebody in between, or of a machine that cannot even take a file.
+NOT_COMFYUI = frozenset({"login_required", "forbidden", "bad_upload"})
 BACKOFF = timedelta(seconds=1)  # chosen: long enough for a node to be noticed as gone
 
 MESSAGES = {
@@ -82,6 +87,8 @@ class Failure(Exception):
         """Whether the job ends with this failure."""
         if self.kind is None:
             return True
+        if self.kind is FailureKind.NONE:
+            return False
         failures = {
             FailureKind.INFRASTRUCTURE: job.infrastructure_failures,
             FailureKind.MEMORY: job.memory_failures,
@@ -89,3 +96,24 @@ class Failure(Exception):
             FailureKind.REFUSED: job.refused_failures,
         }
         return failures[self.kind] + 1 >= FAILURES_MAX[self.kind]
+
+
+def failure_of_refusal(error: Refused) -> Failure:
+    """What a node's refusal of an upload or a graph means for the job."""
+    if error.lacks_something:
+        return Failure("no_model", str(error), FailureKind.REFUSED, avoids_node=True)
+    if error.reason in NOT_COMFYUI or error.missing_input is not None:
+        # A proxy, or a disk that does not have what was uploaded a moment ago: not the job's doing.
+        return Failure("node_failed", str(error), FailureKind.INFRASTRUCTURE, avoids_node=True)
+    return Failure("graph_refused", str(error))
+
+
+def failure_of_verdict(verdict: Verdict) -> Failure:
+    """What a prompt that ended without images means for the job."""
+    error = verdict.error
+    problem = error.message if error else verdict.status.value
+    if error is not None and error.kind is PromptErrorKind.OUT_OF_MEMORY:
+        return Failure("out_of_memory", problem, FailureKind.MEMORY)
+    if error is not None and error.kind is PromptErrorKind.UNREADABLE_INPUT:
+        return Failure("sketch_unreadable", problem, FailureKind.INFRASTRUCTURE, avoids_node=True)
+    return Failure("node_failed", problem, FailureKind.INFRASTRUCTURE, avoids_node=True)

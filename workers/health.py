@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
-import structlog
 from django.conf import settings
 
-from generation.models import Node, NodeHealth
-from generation.nodes import node_lost, node_seen, nodes_sync
+from generation.models import Node, NodeDuty
+from generation.nodes import node_lost, node_prove, node_seen, nodes_sync
 from workers.clients import client_for
 from workers.comfy.errors import ComfyError
 from workers.comfy.node_info import SystemStats
 
-log = structlog.get_logger(__name__)
-
 PROBES_AT_ONCE = 8
+_probing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +28,42 @@ class Answer:
     problem: str = ""
 
 
-def nodes_probe() -> None:
-    """Ask every node that takes jobs, all at once, and note what they say."""
+def nodes_probe() -> list[int]:
+    """Ask every node that is not disabled, all at once, and note what they say.
+
+    Returns the ids of those whose canary the caller is now to make. While this process is asking
+    already it does nothing: a node may take as long to answer as the next probe to come.
+    """
+    if not _probing.acquire(blocking=False):
+        return []
+    try:
+        return _probe()
+    finally:
+        _probing.release()
+
+
+def _probe() -> list[int]:
     nodes_sync(settings.PENCIL.comfyui_urls)
-    nodes = list(Node.objects.filter(is_enabled=True))
+    nodes = list(Node.objects.exclude(duty__in=[NodeDuty.DISABLED, NodeDuty.RETIRED]))
     if not nodes:
-        return
+        return []
+    to_prove = []
     with ThreadPoolExecutor(min(len(nodes), PROBES_AT_ONCE), thread_name_prefix="probe") as pool:
-        answers = list(pool.map(_ask, [node.url for node in nodes]))
-    for node, answer in zip(nodes, answers, strict=True):
-        if answer.problem:
-            node_lost(node.pk, problem=answer.problem)
-        else:
-            node_seen(
-                node.pk,
-                version=answer.version,
-                gpu=answer.gpu,
-                queue_remaining=answer.queue_remaining,
-            )
-        was_well = node.health == NodeHealth.HEALTHY
-        if was_well == bool(answer.problem):
-            log.info("node changed", node=node.name, problem=answer.problem)
+        asked = {pool.submit(_ask, node.url): node for node in nodes}
+        for future in as_completed(asked):
+            node, answer = asked[future], future.result()
+            if _note(node, answer):
+                to_prove.append(node.pk)
+    return to_prove
+
+
+def _note(node: Node, answer: Answer) -> bool:
+    """Keep what a node said; whether it is to prove itself now."""
+    if answer.problem:
+        node_lost(node.pk, problem=answer.problem)
+        return False
+    node_seen(node.pk, version=answer.version, gpu=answer.gpu)
+    return node_prove(node.pk, is_idle=answer.queue_remaining == 0)
 
 
 def _ask(url: str) -> Answer:

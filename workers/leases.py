@@ -9,11 +9,16 @@ from contextlib import contextmanager
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import close_old_connections
 
 from generation.transitions import LEASE_RENEWAL_S, LEASE_TTL, Lease, leases_renew
 
 log = structlog.get_logger(__name__)
+
+
+# An attempt that has not looked for so long hangs in a request that a node never ends: its job
+# is let go. Longer than the longest fetch of a large image over a slow tunnel.
+SILENCE_MAX_S = 150.0
 
 
 class LeaseLost(Exception):
@@ -25,11 +30,12 @@ class HeldLease:
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
-        self.renewed_at = time.monotonic()
+        self.renewed_at = self.checked_at = time.monotonic()
         self.is_lost = False
 
     def check(self) -> None:
         """Raise LeaseLost unless the job is still ours."""
+        self.checked_at = time.monotonic()
         if self.is_lost or time.monotonic() - self.renewed_at > LEASE_TTL.total_seconds():
             raise LeaseLost
 
@@ -59,8 +65,13 @@ class LeaseKeeper:
 
     def renew(self) -> None:
         """Renew everything that is held; mark what has been taken over."""
+        now = time.monotonic()
         with self._lock:
-            held = dict(self._held)
+            held = {
+                token: lease
+                for token, lease in self._held.items()
+                if now - lease.checked_at < SILENCE_MAX_S
+            }
         if not held:
             return
         asked_at = time.monotonic()
@@ -76,11 +87,10 @@ class LeaseKeeper:
             time.sleep(LEASE_RENEWAL_S)
             try:
                 self.renew()
-            except (DatabaseError, InterfaceError) as error:
+                close_old_connections()
+            except Exception as error:  # noqa: BLE001 - this thread's outermost loop
                 # An attempt whose lease cannot be renewed in time stops by itself; see `check`.
                 log.warning("leases not renewed", problem=type(error).__name__)
-            finally:
-                close_old_connections()
 
 
 keeper = LeaseKeeper()

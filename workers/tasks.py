@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +15,7 @@ from generation.publisher import publisher_drain
 from generation.scheduling import job_claim, jobs_waiting
 from generation.wakeups import TASK_ADOPT, TASK_RUN, wake
 from workers.attempt import attempt_adopt, attempt_run, draining
+from workers.canary import node_canary
 from workers.clients import clients_close
 from workers.health import nodes_probe
 from workers.reconciler import reconcile as reconcile_now
@@ -20,19 +24,20 @@ from workers.reconciler import reconcile as reconcile_now
 @shared_task(name=TASK_RUN)
 def run(job_id: str) -> None:  # noqa: ARG001 - for the operator who reads the queue
     """Run the next job, which need not be the one named, and wake another worker after it."""
-    if draining.is_set():
-        return
-    claim = job_claim()
-    if claim is None:
-        return
-    attempt_run(claim)
+    with _slot() as is_free:
+        claim = job_claim() if is_free and not draining.is_set() else None
+        if claim is None:
+            return
+        attempt_run(claim)
     _wake_next()
 
 
 @shared_task(name=TASK_ADOPT)
 def adopt(job_id: str) -> None:
     """Take up a job whose worker has died."""
-    if not draining.is_set() and attempt_adopt(UUID(job_id)):
+    with _slot() as is_free:
+        is_done = is_free and not draining.is_set() and attempt_adopt(UUID(job_id))
+    if is_done:
         _wake_next()
 
 
@@ -44,8 +49,15 @@ def reconcile() -> None:
 
 @shared_task(name="workers.probe_nodes")
 def probe_nodes() -> None:
-    """See `workers.health`."""
-    nodes_probe()
+    """See `workers.health`; canaries are made by tasks of their own, so that no probe waits."""
+    for node_id in nodes_probe():
+        canary.delay(node_id)
+
+
+@shared_task(name="workers.canary")
+def canary(node_id: int) -> None:
+    """See `workers.canary`."""
+    node_canary(node_id)
 
 
 def _wake_next() -> None:
@@ -53,10 +65,33 @@ def _wake_next() -> None:
         wake(waiting)
 
 
+# Threads that attempts leave to probes, canaries and the reconciler: if all were waiting for nodes,
+# nobody would notice that the nodes are gone.
+SPARE_THREADS = 3
+_slots = threading.BoundedSemaphore(5)
+
+
+@contextmanager
+def _slot() -> Iterator[bool]:
+    """Whether this process may hold one more job. If not, the beat wakes again for it."""
+    slots = _slots
+    is_free = slots.acquire(blocking=False)
+    try:
+        yield is_free
+    finally:
+        if is_free:
+            slots.release()
+
+
 @worker_ready.connect
-def _begin(**_: Any) -> None:
-    """Work again after a stop in the same process, as tests do."""
+def _begin(sender: Any = None, **_: Any) -> None:
+    """Know how many threads there are, and ask the nodes at once."""
+    global _slots
+    concurrency = getattr(getattr(sender, "controller", None), "concurrency", None) or 8
+    _slots = threading.BoundedSemaphore(max(1, int(concurrency) - SPARE_THREADS))
     draining.clear()
+    # The beat would do it within seconds; the first picture need not wait for that.
+    probe_nodes.delay()
 
 
 @worker_shutting_down.connect

@@ -147,7 +147,7 @@ class Transport:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = requests.Session()
+            session = _Session()
             # Neither a proxy nor a .netrc from the environment: nodes are reached directly or by
             # tunnel.
             session.trust_env = False
@@ -160,6 +160,13 @@ class Transport:
             with self._lock:
                 self._sessions.add(session)
         return session
+
+
+class _Session(requests.Session):
+    """A session that follows no redirect and therefore reads none whole, whatever its length."""
+
+    def get_redirect_target(self, _response: requests.Response) -> None:
+        return None
 
 
 def _parts(

@@ -16,7 +16,8 @@ from PIL import Image, ImageStat
 
 import workers.attempt as attempt_module
 from conftest import sketch_png
-from generation.models import Event, Job, NodeHealth
+from generation.models import Event, Job, NodeDuty, NodeHealth
+from generation.nodes import node_set_duty
 from generation.scheduling import job_claim
 from generation.services import jobs_cancel
 from generation.states import JobState, Lane
@@ -156,7 +157,7 @@ def test_a_file_that_never_comes_whole_fails_without_an_image(
 def test_a_node_whose_thread_hangs_is_left_and_gets_nothing_more(
     owner: User, submit: Submit, faulty: Faulty, well: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt_module, "CANCEL_S", 1.0)
+    monkeypatch.setattr("workers.prompts.STOP_S", 1.0)
     hanging = node_for(faulty("hang"), "hanging")
     (job,) = submit(owner)
     claim = job_claim()
@@ -301,6 +302,47 @@ def test_a_node_that_is_frozen_is_noticed(
     job.refresh_from_db()
     assert node.health == NodeHealth.UNREACHABLE
     assert (job.state, job.infrastructure_failures) == (JobState.QUEUED, 1)
+
+
+def test_a_black_node_is_quarantined_and_its_jobs_are_made_again_elsewhere(
+    owner: User, submit: Submit, faulty: Faulty, well: Simulator
+) -> None:
+    black = node_for(faulty("black-image"), "black")
+    jobs = submit(owner, count=2)
+    claims = [job_claim(), job_claim()]
+    node_for(well, "well")
+    for claim in claims:
+        assert claim is not None
+        attempt_run(claim)
+
+    black.refresh_from_db()
+    assert black.health == NodeHealth.QUARANTINED
+    for job in jobs:
+        assert run_to_the_end(job, attempts=1).state in {JobState.SUCCEEDED, JobState.QUEUED}
+    for job in jobs:
+        job.refresh_from_db()
+        assert (job.state, job.blank_failures) == (JobState.SUCCEEDED, 1)
+        assert kinds_of(job) == ["reserve", "settle"]
+
+
+def test_a_disabled_node_gives_its_job_back_uncounted(
+    owner: User, submit: Submit, faulty: Faulty, well: Simulator
+) -> None:
+    simulator = faulty(step_s=0.5)
+    node = node_for(simulator)
+    (job,) = submit(owner, steps=40, denoise=1.0)
+    claim = job_claim()
+    assert claim is not None
+    thread = threading.Thread(target=_run_in_thread, args=(claim,))
+    thread.start()
+    _wait_for(lambda: Job.objects.get(id=job.id).state == JobState.RUNNING)
+
+    node_set_duty(node.pk, NodeDuty.DISABLED)
+    thread.join(5)
+
+    job.refresh_from_db()
+    assert (job.state, job.infrastructure_failures) == (JobState.QUEUED, 0)
+    assert not simulator.state()["pending"]
 
 
 def test_live_frames_carry_their_lane(owner: User, submit: Submit, well: Simulator) -> None:
