@@ -200,7 +200,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** @description Cancel the jobs that are named, those of a batch, or all that are active. */
+        /** @description Cancel all that are active, those of a batch, or those that are named. */
         post: operations["jobs_cancel"];
         delete?: never;
         options?: never;
@@ -242,6 +242,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/usage/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Return the counts of today, of the last 30 days and of all; for staff alone. */
+        get: operations["usage_stats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -260,8 +277,10 @@ export interface components {
             batch_id: string;
             jobs: components["schemas"]["Job"][];
         };
-        /** @description Which jobs to cancel; an empty body means all that are active. */
+        /** @description Which jobs to cancel: exactly one of the fields. Nothing is cancelled by leaving one out. */
         Cancel: {
+            /** @description All that are active. */
+            all?: boolean;
             /** Format: uuid */
             batch_id?: string;
             ids?: string[];
@@ -277,12 +296,24 @@ export interface components {
             presets: components["schemas"]["_Preset"][];
             gpu: components["schemas"]["GpuEnum"];
         };
+        /** @description Generations that were accepted, and from how many callers. */
+        Count: {
+            accepted: number;
+            distinct_callers: number;
+        };
+        /** @description The counts of one UTC day. */
+        DayCount: {
+            accepted: number;
+            distinct_callers: number;
+            /** Format: date */
+            day: string;
+        };
         /** @description What happened to a job that failed. */
         Error: {
             code: string;
             message: string;
         };
-        /** @description The body of `POST /api/generate`. A field that is not listed is refused. */
+        /** @description The body of `POST /api/generate`. */
         Generate: {
             sketch: string;
             /** @default  */
@@ -396,6 +427,13 @@ export interface components {
             remaining: number | null;
             /** Format: date-time */
             resets_at: string;
+        };
+        /** @description What all callers used together; it names none of them. */
+        UsageStats: {
+            today: components["schemas"]["Count"];
+            /** @description 30 days, today last. */
+            days: components["schemas"]["DayCount"][];
+            total_accepted: number;
         };
         _Defaults: {
             mode: string;
@@ -858,6 +896,25 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Usage"];
+                };
+            };
+        };
+    };
+    usage_stats: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageStats"];
                 };
             };
         };
