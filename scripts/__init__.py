@@ -1,0 +1,1 @@
+"""What starts, tests and looks after LlamaSketch on a machine."""

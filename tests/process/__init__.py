@@ -1,0 +1,1 @@
+"""Real processes: what a caller sees while they work, fail, die and come back."""
