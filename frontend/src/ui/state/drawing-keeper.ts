@@ -6,7 +6,10 @@ import { restoreDocument, storeDocument } from "../../core/sketch-json";
 const DATABASE = "llamasketch";
 const STORE = "drawings";
 /** Chosen: a few strokes may share a write, and a crash loses no more than that. */
-const SAVE_AFTER_MS = 350;
+const SAVE_AFTER_MS = 150;
+
+/** Kept open, so that a save while the page is left needs no further answer before its write. */
+let opened: IDBDatabase | null = null;
 
 /** Bring back the drawing kept for `owner`; null when there is none, or this browser keeps nothing. */
 export async function recallDrawing(owner: string): Promise<SketchDocument | null> {
@@ -52,7 +55,8 @@ export function keepDrawing(owner: string, document_: ReadonlySignal<SketchDocum
 
 async function writeDrawing(owner: string, document_: SketchDocument): Promise<void> {
   try {
-    const store = await openStore("readwrite");
+    // No await where there is a database: the write must be on its way before the page is gone.
+    const store = opened ? storeOf(opened, "readwrite") : await openStore("readwrite");
     await settled(store.put(storeDocument(document_), owner));
   } catch (error) {
     // Private windows and full disks keep nothing; drawing goes on.
@@ -61,12 +65,28 @@ async function writeDrawing(owner: string, document_: SketchDocument): Promise<v
 }
 
 async function openStore(mode: IDBTransactionMode): Promise<IDBObjectStore> {
+  return storeOf(opened ?? (await openDatabase()), mode);
+}
+
+async function openDatabase(): Promise<IDBDatabase> {
   const request = indexedDB.open(DATABASE, 1);
   request.addEventListener("upgradeneeded", () => request.result.createObjectStore(STORE));
   const database = await settled(request);
-  const transaction = database.transaction(STORE, mode);
-  transaction.addEventListener("complete", () => database.close());
-  return transaction.objectStore(STORE);
+  const forget = (): void => {
+    if (opened === database) opened = null;
+  };
+  database.addEventListener("close", forget);
+  // Another tab with a newer studio may want to change the database.
+  database.addEventListener("versionchange", () => {
+    forget();
+    database.close();
+  });
+  opened = database;
+  return database;
+}
+
+function storeOf(database: IDBDatabase, mode: IDBTransactionMode): IDBObjectStore {
+  return database.transaction(STORE, mode).objectStore(STORE);
 }
 
 function settled<T>(request: IDBRequest<T>): Promise<T> {
