@@ -29,6 +29,7 @@ NOT_SIGNED_IN = 4401
 STOPPED_ACKNOWLEDGING = 4408
 PLACES_EVERY_S = 2.0
 PING_EVERY_S = 20.0
+USAGE_AFTER_S = 0.2
 ACK_WITHIN_S = 60.0
 CHANGES_USAGE = frozenset({"job.queued", "job.failed", "job.cancelled"})
 
@@ -50,6 +51,7 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
         self.user = user
         self.groups_joined = [user_group(user.pk), *([STAFF_GROUP] if user.is_staff else [])]
         self.ticker: asyncio.Task[None] | None = None
+        self.usage_sender: asyncio.Task[None] | None = None
         self.catching_up = asyncio.Lock()
         self.has_waiting = True
         self.acknowledged_at = time.monotonic()
@@ -62,11 +64,11 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
 
     async def disconnect(self, code: int) -> None:  # noqa: ARG002 - channels' signature
         """Leave the group."""
-        ticker = getattr(self, "ticker", None)
-        if ticker is not None:
-            ticker.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await ticker
+        for task in (getattr(self, "ticker", None), getattr(self, "usage_sender", None)):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await task
         for group in getattr(self, "groups_joined", ()):
             await self.channel_layer.group_discard(group, self.channel_name)
 
@@ -99,8 +101,8 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
                 await self._send_event(message["seq"], message["event"])
             else:
                 await self._catch_up()
-        if message["event"]["type"] in CHANGES_USAGE:
-            await self._send_usage()
+        if message["event"]["type"] in CHANGES_USAGE and self.usage_sender is None:
+            self.usage_sender = asyncio.create_task(self._send_usage_soon())
         self.has_waiting = True
 
     async def job_progress(self, message: dict[str, Any]) -> None:
@@ -148,9 +150,16 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
             for seq, event in missed:
                 await self._send_event(seq, event)
 
-    async def _send_usage(self) -> None:
-        usage = await _in_thread(usage_of)(self.user)
-        await self.send_json({"type": "usage", "usage": usage_payload(usage)})
+    async def _send_usage_soon(self) -> None:
+        """Send the usage once for a batch that changes it a hundred times."""
+        await asyncio.sleep(USAGE_AFTER_S)
+        self.usage_sender = None
+        try:
+            usage = await _in_thread(usage_of)(self.user)
+            await self.send_json({"type": "usage", "usage": usage_payload(usage)})
+        except Exception:
+            # The next change or the next snapshot says it; a socket that is gone needs it no more.
+            log.exception("usage not sent", user_id=self.user.pk)
 
     async def _tick_until_broken(self) -> None:
         """Tick; a socket that cannot be served any more is closed, and its client comes again."""

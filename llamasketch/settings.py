@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import environ
 
@@ -250,7 +251,7 @@ DJANGO_VITE = {
 }
 
 # --- What a browser may do with our pages ---
-CONTENT_SECURITY_POLICY = {
+CONTENT_SECURITY_POLICY: dict[str, Any] = {
     # The admin's theme needs inline styles and evaluated expressions.
     "EXCLUDE_URL_PREFIXES": ["/admin/"],
     "DIRECTIVES": {
@@ -268,6 +269,20 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     },
 }
+if PENCIL.vite_dev:
+    # Vite's own server, which puts styles into the page as it changes them.
+    _vite = "http://localhost:5173"
+    for _kind, _sources in {
+        "script-src": [_vite],
+        "style-src": [_vite, "'unsafe-inline'"],
+        "connect-src": [_vite, "ws://localhost:5173"],
+        "img-src": [_vite],
+        "font-src": [_vite],
+    }.items():
+        _directives = CONTENT_SECURITY_POLICY["DIRECTIVES"]
+        # A hash would switch 'unsafe-inline' off.
+        _kept = [source for source in _directives[_kind] if not source.startswith("'sha256")]
+        _directives[_kind] = [*_kept, *_sources]
 PERMISSIONS_POLICY: dict[str, list[str]] = {
     "camera": [],
     "geolocation": [],
