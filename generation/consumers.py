@@ -10,8 +10,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import structlog
-from channels.db import database_sync_to_async
+from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.db import close_old_connections
 from rest_framework.exceptions import AuthenticationFailed
 
 from generation.places import queue_places
@@ -199,9 +200,19 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
 
 
 def _in_thread(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Ask the database in a thread of the pool: one slow answer holds up no other socket."""
-    wrapped: Callable[..., Any] = database_sync_to_async(function, thread_sensitive=False)
-    return wrapped
+    """Ask the database in a thread of the pool: one slow answer holds up no other socket.
+
+    The connection goes back each time: such a thread may not ask again for long.
+    """
+
+    def ask(*arguments: Any, **named: Any) -> Any:
+        close_old_connections()
+        try:
+            return function(*arguments, **named)
+        finally:
+            close_old_connections()
+
+    return sync_to_async(ask, thread_sensitive=False)
 
 
 def _token_user(token: bytes) -> User | None:

@@ -30,7 +30,7 @@ from generation.images import sketch_normalise
 from generation.models import Batch, IdempotencyKey, Job
 from generation.params import SEED_MAX, JobParams
 from generation.payloads import JobPayload, job_payload
-from generation.shares import share_join
+from generation.shares import share_join, share_lock
 from generation.states import ACTIVE, JobState, Lane
 from generation.storage import sketch_write
 from generation.transitions import job_cancel_queued, job_cancel_request
@@ -38,7 +38,7 @@ from generation.wakeups import wake
 from usage.counts import count_add
 from usage.models import User
 from usage.plans import terms_of
-from usage.quota import quota_check, quota_reserve
+from usage.quota import quota_check, quota_lock, quota_reserve
 
 log = structlog.get_logger(__name__)
 
@@ -222,10 +222,16 @@ def _batch_create(
 def _supersede_live(user: User) -> None:
     """Cancel the user's waiting live frames: a newer one takes their place.
 
-    All are locked before the first is ended, and one that a claim is just taking is left to run, so
-    that this never waits for a transaction that waits for this one.
+    All are locked before the first is ended, then the day and the share, which the submission
+    needs after the events of these ends: every transaction takes them in this order. A frame that a
+    claim is just taking is left to run.
     """
     skip_locked = connection.features.has_select_for_update_skip_locked
     waiting = Job.objects.filter(user=user, lane=Lane.LIVE, state=JobState.QUEUED)
-    for job in list(waiting.select_for_update(skip_locked=skip_locked).order_by("created_at")):
+    jobs = list(waiting.select_for_update(skip_locked=skip_locked).order_by("created_at"))
+    if not jobs:
+        return
+    quota_lock(user)
+    share_lock(user.pk)
+    for job in jobs:
         job_cancel_queued(job.id, job.attempt)

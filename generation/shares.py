@@ -34,6 +34,12 @@ def share_join(user_id: int, lane: Lane) -> None:
         row.update(virtual_s=Greatest(F("virtual_s"), clock_read()))
 
 
+def share_lock(user_id: int) -> None:
+    """Lock a user's share. Call inside a transaction, before it takes the user's event stream."""
+    Share.objects.get_or_create(user_id=user_id)
+    Share.objects.select_for_update().get(user_id=user_id)
+
+
 def share_want(user_id: int, lane: Lane) -> None:
     """Note that a user's job waits in a lane again. Call inside the transaction that queues it."""
     Share.objects.filter(user_id=user_id).update(**{WAITS[lane]: True})

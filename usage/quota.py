@@ -60,6 +60,16 @@ def quota_reserve(user: User, job_ids: Sequence[UUID], *, now: datetime | None =
     )
 
 
+def quota_lock(user: User, *, now: datetime | None = None) -> None:
+    """Lock the days that a refund and a reservation may touch, in their order.
+
+    Call inside a transaction that does both and takes other locks in between.
+    """
+    yesterday = (now or timezone.now()).astimezone(UTC).date() - timedelta(days=1)
+    days = QuotaDay.objects.filter(user=user, day__gte=yesterday)
+    list(days.select_for_update().order_by("day"))
+
+
 def quota_check(user: User, count: int, *, now: datetime | None = None) -> None:
     """Refuse early what `quota_reserve` would refuse, before anything costly is done for it.
 

@@ -86,8 +86,10 @@ class LeaseKeeper:
         while True:
             time.sleep(LEASE_RENEWAL_S)
             try:
-                self.renew()
-                close_old_connections()
+                try:
+                    self.renew()
+                finally:
+                    close_old_connections()
             except Exception as error:  # noqa: BLE001 - this thread's outermost loop
                 # An attempt whose lease cannot be renewed in time stops by itself; see `check`.
                 log.warning("leases not renewed", problem=type(error).__name__)

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
@@ -17,12 +18,14 @@ from pytest_django import Settings
 
 from conftest import params, sketch_png
 from generation.exceptions import KeyReused, TooManyWaiting
-from generation.models import Batch, Event, EventStream, GeneratedImage, Job, Node
+from generation.models import Batch, Event, EventStream, GeneratedImage, Job, Node, NodeHealth
 from generation.scheduling import Claim, job_claim
 from generation.services import Idempotency, Submission, job_retry, job_submit, jobs_cancel
+from generation.shares import shares_forget_idle
 from generation.states import ON_NODE, JobState, Lane
 from generation.tests.stages import IMAGE, bring, event_types, expire, ledger_kinds
 from generation.transitions import (
+    Lease,
     job_cancel_confirmed,
     job_fail,
     job_requeue,
@@ -30,13 +33,14 @@ from generation.transitions import (
     lease_take,
 )
 from usage.exceptions import QuotaExhausted
-from usage.models import LedgerEntry, QuotaDay, User
+from usage.models import LedgerEntry, Plan, QuotaDay, User
 from usage.quota import quota_reserve, usage_of
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
 Submit = Callable[..., list[Job]]
 PATIENCE_S = 60
+NEVER = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +107,7 @@ def claims_until_none() -> list[Claim]:
 
 
 def test_no_job_is_claimed_twice(owner: User, node: Node, submit: Submit) -> None:
-    Node.objects.create(name="two", url="http://127.0.0.1:2", depth=30)
+    Node.objects.create(name="two", url="http://127.0.0.1:2", depth=30, health=NodeHealth.HEALTHY)
     Node.objects.filter(pk=node.pk).update(depth=30)
     jobs = submit(owner, count=50)
 
@@ -120,7 +124,9 @@ def test_no_job_is_claimed_twice(owner: User, node: Node, submit: Submit) -> Non
 
 
 def test_no_node_ever_holds_more_than_its_depth(owner: User, node: Node, submit: Submit) -> None:
-    second = Node.objects.create(name="two", url="http://127.0.0.1:2", depth=3)
+    second = Node.objects.create(
+        name="two", url="http://127.0.0.1:2", depth=3, health=NodeHealth.HEALTHY
+    )
     submit(owner, count=50)
 
     results = together(*[claims_until_none] * 8)
@@ -263,6 +269,188 @@ def test_a_dead_workers_job_is_taken_over_by_one(owner: User, node: Node, submit
     nothing_broke(results)
     (taken,) = [result for result in results if result]
     assert Job.objects.get(id=job.id).lease_token == taken.token
+
+
+# --- Newer live frames ---
+
+MANY_ROUNDS = 50
+
+
+def live_frame() -> Submission:
+    """A frame of somebody who is drawing."""
+    return Submission(sketch_png(), params(), 1, Lane.LIVE)
+
+
+def end_everything() -> None:
+    """Give back every slot, and empty the queue."""
+    for job in Job.objects.filter(state__in=ON_NODE):
+        lease = Lease(job.id, job.attempt, job.lease_token or uuid4())
+        assert job_fail(lease, code="x", message="x")
+    jobs_cancel(Job.objects.filter(state=JobState.QUEUED))
+
+
+def test_a_frame_that_is_superseded_and_claimed_at_once_ends_once(
+    owner: User, node: Node, submit: Submit
+) -> None:
+    for _ in range(MANY_ROUNDS):
+        (old,) = submit(owner, lane=Lane.LIVE)
+
+        claim, answer = together(job_claim, lambda: job_submit(owner, live_frame()))
+
+        nothing_broke([claim, answer])
+        old.refresh_from_db()
+        new = Job.objects.get(id=answer["jobs"][0]["id"])
+        if old.state == JobState.CLAIMED:
+            assert claim.job.id == old.id
+            assert event_types(old.id) == ["job.queued", "job.claimed"]
+            assert ledger_kinds(old.id) == ["reserve"]
+        else:
+            assert old.state == JobState.CANCELLED
+            assert event_types(old.id) == ["job.queued", "job.cancelled"]
+            assert ledger_kinds(old.id) == ["reserve", "refund"]
+            assert claim is None or claim.job.id == new.id
+        # The newest frame is on a node, or the very next claim brings it there.
+        if new.state == JobState.QUEUED:
+            following = job_claim()
+            assert following is not None
+            assert following.job.id == new.id
+        end_everything()
+    assert_books_balance(owner)
+    assert_no_gaps(owner)
+
+
+def test_superseding_and_claiming_the_same_users_variations_block_neither_for_ever(
+    owner: User, node: Node, submit: Submit
+) -> None:
+    """Both take the user's share and the user's event numbers; in one order, or they deadlock."""
+    Node.objects.filter(pk=node.pk).update(depth=100)
+    User.objects.filter(pk=owner.pk).update(
+        plan=Plan.objects.create(name="studio", in_flight_limit=100)
+    )
+    owner.refresh_from_db()
+    for _ in range(MANY_ROUNDS):
+        submit(owner, count=4, lane=Lane.LIVE)
+        submit(owner, count=3)
+
+        results = together(
+            lambda: [job_claim() for _ in range(3)], lambda: job_submit(owner, live_frame())
+        )
+
+        nothing_broke(results)
+        end_everything()
+    assert_books_balance(owner)
+    assert_no_gaps(owner)
+
+
+def test_superseding_and_requeueing_the_same_users_variations_block_neither_for_ever(
+    owner: User, node: Node, submit: Submit
+) -> None:
+    """As above: a requeue takes the share, then the event numbers."""
+    for _ in range(MANY_ROUNDS):
+        (job,) = submit(owner)
+        lease = bring(job, node, JobState.RUNNING)
+        submit(owner, count=4, lane=Lane.LIVE)
+
+        results = together(
+            lambda: job_requeue(lease, failure="infrastructure"),  # noqa: B023 - within the round
+            lambda: job_submit(owner, live_frame()),
+        )
+
+        nothing_broke(results)
+        end_everything()
+    assert_books_balance(owner)
+    assert_no_gaps(owner)
+
+
+# --- Back to the queue ---
+
+
+@pytest.mark.parametrize("lane", list(Lane), ids=["live", "batch"])
+def test_whatever_is_submitted_and_requeued_while_idle_shares_are_forgotten_can_be_claimed(
+    owner: User, node: Node, submit: Submit, lane: Lane
+) -> None:
+    for _ in range(MANY_ROUNDS):
+        (job,) = submit(owner, lane=lane)
+        claim = job_claim()
+        assert claim is not None
+
+        _, requeued, answer = together(
+            shares_forget_idle,
+            lambda: job_requeue(claim.lease, failure="none"),  # noqa: B023 - within the round
+            lambda: job_submit(owner, Submission(sketch_png(), params(), 1, lane)),
+        )
+
+        nothing_broke([_, requeued, answer])
+        assert requeued is not None
+        # A newer live frame ends the older one, if that waited again already.
+        waiting = set(Job.objects.filter(state=JobState.QUEUED).values_list("id", flat=True))
+        assert UUID(answer["jobs"][0]["id"]) in waiting
+        assert lane == Lane.LIVE or job.id in waiting
+        assert {claim.job.id for claim in claims_until_none()} == waiting
+        end_everything()
+    assert_books_balance(owner)
+    assert_no_gaps(owner)
+
+
+def test_a_job_that_is_cancelled_and_requeued_at_once_is_never_claimed_again(
+    owner: User, node: Node, submit: Submit
+) -> None:
+    for job in submit(owner, count=MANY_ROUNDS):
+        lease = bring(job, node, JobState.RUNNING)
+        Job.objects.exclude(id=job.id).filter(state=JobState.QUEUED).update(not_before=NEVER)
+        seen = Job.objects.get(id=job.id)
+
+        results = together(
+            lambda: jobs_cancel([seen]),  # noqa: B023 - called within the round
+            lambda: job_requeue(lease, failure="none"),  # noqa: B023 - likewise
+            lambda: [job_claim() for _ in range(2)],
+        )
+
+        nothing_broke(results)
+        job.refresh_from_db()
+        again = [claim for claim in results[2] if claim is not None]
+        assert job.state == JobState.CANCELLED or job.cancel_requested_at is not None
+        assert job.state != JobState.QUEUED
+        if again:  # claimed before the cancellation: then that one knows of the wish
+            assert (again[0].job.id, job.state) == (job.id, JobState.CLAIMED)
+            assert job_requeue(again[0].lease, failure="none") is None
+            assert job_cancel_confirmed(again[0].lease)
+        elif job.state != JobState.CANCELLED:
+            assert job_cancel_confirmed(lease)
+        assert ledger_kinds(job.id) == ["reserve", "refund"]
+    assert_books_balance(owner)
+    assert_no_gaps(owner)
+
+
+def test_a_job_that_is_cancelled_saved_and_adopted_at_once_ends_once(
+    owner: User, node: Node, submit: Submit
+) -> None:
+    for job in submit(owner, count=MANY_ROUNDS):
+        lease = bring(job, node, JobState.SAVING)
+        expire(lease)
+        seen = Job.objects.get(id=job.id)
+
+        cancelled, succeeded, adopted = together(
+            lambda: jobs_cancel([seen]),  # noqa: B023 - called within the round
+            lambda: job_succeed(lease, [IMAGE], execution_s=1.0),  # noqa: B023 - likewise
+            lambda: lease_take(job.id),  # noqa: B023 - likewise
+        )
+
+        nothing_broke([cancelled, succeeded, adopted])
+        if succeeded is None:
+            holder = adopted or lease
+            second = job_succeed(holder, [IMAGE], execution_s=1.0)
+            assert second is None  # the wish was first
+            assert job_cancel_confirmed(holder)
+            assert ledger_kinds(job.id) == ["reserve", "refund"]
+        else:
+            assert ledger_kinds(job.id) == ["reserve", "settle"]
+        images = GeneratedImage.objects.filter(job=job).count()
+        assert images == (0 if succeeded is None else 1)
+        ends = {"job.succeeded", "job.cancelled", "job.failed"}
+        assert len([type_ for type_ in event_types(job.id) if type_ in ends]) == 1
+    assert_books_balance(owner)
+    assert_no_gaps(owner)
 
 
 # --- Requests ---

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,12 +20,6 @@ from generation.transitions import job_requeue
 from usage.models import User
 
 Submit = Callable[..., list[Job]]
-
-
-@pytest.fixture(autouse=True)
-def _no_limit_in_flight(settings: Settings) -> None:
-    """Let one user hold every slot; the limit is in `test_fairness.py`."""
-    settings.PENCIL = dataclasses.replace(settings.PENCIL, in_flight_limit=100)
 
 
 @pytest.fixture

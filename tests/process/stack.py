@@ -171,6 +171,17 @@ class Stack:
         """End all faults."""
         requests.delete(f"{self.simulator}/simulator/fault", timeout=5).raise_for_status()
 
+    def readmit_nodes(self) -> None:
+        """Have every node that is not healthy prove itself now rather than when it is due."""
+        code = (
+            "from generation.models import Node; from workers.canary import node_canary; "
+            "from workers.health import nodes_probe; "
+            "Node.objects.exclude(health='healthy').update(health='unknown'); "
+            "[node_canary(node_id) for node_id in nodes_probe()]; "
+            "assert not Node.objects.exclude(health='healthy').exists()"
+        )
+        self.manage("shell", "-v", "0", "-c", code)
+
     def simulator_state(self) -> dict[str, Any]:
         """What the simulator has run and runs."""
         state: dict[str, Any] = requests.get(f"{self.simulator}/simulator/state", timeout=5).json()

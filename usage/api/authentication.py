@@ -19,6 +19,8 @@ class BearerAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox h
         Raises:
             AuthenticationFailed: there is no such token.
         """
+        if b"\0" in token:
+            raise AuthenticationFailed  # PostgreSQL has no such text
         try:
             user, found = super().authenticate_credentials(token)
         except (UnicodeDecodeError, ValueError) as error:

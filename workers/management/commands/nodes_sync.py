@@ -1,4 +1,4 @@
-"""`manage.py nodes_sync`: rows for the nodes of the environment, and what they say."""
+"""`manage.py nodes_sync`: rows for the nodes of the environment, and what they say and can."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from generation.models import Node
+from workers.canary import node_canary
 from workers.health import nodes_probe
 
 
@@ -17,6 +18,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         """Print one line a node."""
-        nodes_probe()
+        for node_id in nodes_probe():
+            node_canary(node_id)
         for node in Node.objects.order_by("name"):
             self.stdout.write(f"{node.name}\t{node.url}\t{node.health}\t{node.problem}")
