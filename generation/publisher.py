@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -36,6 +37,12 @@ def publish_to(group: str, message: dict[str, Any]) -> None:
 def publisher_drain(timeout_s: float = 5.0) -> None:
     """Wait until what was published is sent; for the end of a process."""
     _publisher.drain(timeout_s)
+
+
+def publisher_flush(timeout_s: float = 2.0) -> None:
+    """`publisher_drain` for a command: what Redis does not take in time is left to the rows."""
+    with suppress(TimeoutError):
+        _publisher.drain(timeout_s)
 
 
 class _Publisher:

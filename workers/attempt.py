@@ -347,6 +347,10 @@ class _Attempt:
 
     def _failed(self, failure: Failure) -> None:
         """Give the job back to the queue, or end it."""
+        if not Job.objects.filter(id=self.job.id, lease_token=self.lease.token).exists():
+            # Whoever took the job may have cancelled its prompt: no failure of the node's.
+            self.log.warning("lease lost", problem=failure.problem)
+            return
         self.log.warning("attempt failed", code=failure.code, problem=failure.problem)
         if failure.prompt_may_live:
             prompt_supersede(self.client, self.prompt_id)
