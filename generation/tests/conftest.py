@@ -15,7 +15,7 @@ from pytest_django import Settings
 # steps each time, so that red means that the change is at fault. `long` looks for what nobody has
 # seen yet, with new steps each time: `pytest --hypothesis-profile=long`.
 hypothesis_settings.register_profile(
-    "short", max_examples=80, stateful_step_count=40, derandomize=True, database=None, deadline=None
+    "short", max_examples=60, stateful_step_count=40, derandomize=True, database=None, deadline=None
 )
 hypothesis_settings.register_profile(
     "long", max_examples=1000, stateful_step_count=100, deadline=None
