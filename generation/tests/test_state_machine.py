@@ -522,14 +522,29 @@ class Jobs(RuleBasedStateMachine):
 
     def drain(self) -> None:
         """Every worker dies; others take everything over and go on until nothing is left."""
+        given_back: set[tuple[int, int]] = set()
         for _ in range(3 * len(self.attempts) + 3 * Job.objects.count() + 3):
             self.let_time_pass(60)
             for job_id in jobs_expired(1000):
                 lease = lease_take(job_id)
                 assert lease is not None
-                self.finish(lease)
+                if not self.is_given_back(lease, given_back):
+                    self.finish(lease)
             if job_claim_counted(self.attempts) is None:
                 break
+
+    def is_given_back(self, lease: Lease, done: set[tuple[int, int]]) -> bool:
+        """Give back, once, the last job of a user in a lane, when nobody remembers that they wait.
+
+        Nothing but its own way back to the queue can have it claimed again.
+        """
+        job = Job.objects.get(id=lease.job_id)
+        queued = Job.objects.filter(user=job.user_id, lane=job.lane, state=JobState.QUEUED)
+        if (job.user_id, job.lane) in done or queued.exists():
+            return False
+        done.add((job.user_id, job.lane))
+        shares_forget_idle()
+        return job_requeue(lease, failure="none") is not None
 
     def finish(self, lease: Lease) -> None:
         """Bring a job to its end as an attempt does."""
