@@ -6,6 +6,7 @@ LatentFromBatch and VAEEncodeForInpaint were not recorded: they are written in t
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -47,14 +48,17 @@ class NodeClass:
 
 
 class Catalogue:
-    """All node classes by name."""
+    """All node classes by name, and those that a test adds or describes anew."""
+
+    def __init__(self, additions: Mapping[str, Any] | None = None) -> None:
+        self._additions = dict(additions or {})
 
     @cached_property
     def description(self) -> dict[str, Any]:
         """The recorded /object_info. Copy before changing it."""
         source = resources.files(__package__).joinpath("object_info.json")
         loaded: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
-        return loaded
+        return loaded | self._additions
 
     @cached_property
     def classes(self) -> dict[str, NodeClass]:

@@ -1,8 +1,10 @@
 """What each node class does here."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -137,10 +139,7 @@ def _repeat_latent(_bench: Bench, inputs: Inputs) -> CachedResult:
 
 def _latent_from_batch(_bench: Bench, inputs: Inputs) -> CachedResult:
     samples: Latent = inputs["samples"]
-    first = min(samples.batch - 1, int(inputs["batch_index"]))
-    count = min(samples.batch - first, int(inputs["length"]))
-    pictures = samples.pictures[first : first + count]
-    return CachedResult((Latent(samples.width, samples.height, count, pictures),))
+    return CachedResult((samples.part(int(inputs["batch_index"]), int(inputs["length"])),))
 
 
 def _text(_bench: Bench, inputs: Inputs) -> CachedResult:
@@ -202,7 +201,7 @@ def _sample(bench: Bench, inputs: Inputs) -> CachedResult:
         bench.report(bench.node_id, step, sigmas.steps, jpeg)
         if step == 1:
             bench.fail_after_first_step()
-    done = Latent(latent.width, latent.height, len(pictures), pictures)
+    done = replace(latent, batch=len(pictures), pictures=pictures)
     return CachedResult((done, done))
 
 
@@ -214,17 +213,24 @@ def _pictures(inputs: Inputs, latent: Latent, sigmas: Sigmas) -> Images:
     if sigmas.steps == 0 and latent.pictures:
         return latent.pictures
     painted = []
-    for index in range(latent.batch):
+    for place, index in enumerate(latent.noise_indices):
         brief = Brief(
             prompt=conditioning.text,
-            seed=inputs["noise"].seed + index,
+            seed=_mixed(inputs["noise"].seed, index),
             denoise=sigmas.denoise,
             steps=sigmas.steps,
             width_px=latent.width,
             height_px=latent.height,
         )
-        painted.append(paint(sketches[index % len(sketches)] if sketches else None, brief))
+        painted.append(paint(sketches[place % len(sketches)] if sketches else None, brief))
     return tuple(painted)
+
+
+def _mixed(seed: int, index: int) -> int:
+    """Return the painter's seed for one of a seed's noises; the first is the seed itself."""
+    if index == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed}/{index}".encode()).digest()[:8], "big")
 
 
 def _decode(bench: Bench, inputs: Inputs) -> CachedResult:

@@ -31,16 +31,43 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Latent:
-    """A LATENT, kept as the pictures it stands for; `pictures` is empty for empty latents."""
+    """A LATENT, kept as the pictures it stands for; `pictures` is empty for empty latents.
+
+    `indices` say which of a seed's noises each of the batch gets, as ComfyUI's `batch_index`.
+    """
 
     width: int
     height: int
     batch: int
     pictures: Images = ()
+    indices: tuple[int, ...] = ()
+
+    @property
+    def noise_indices(self) -> tuple[int, ...]:
+        """The indices; without any, a batch gets its seed's noises in order."""
+        return self.indices or tuple(range(self.batch))
 
     def repeated(self, amount: int) -> "Latent":
-        """Repeat the batch."""
-        return replace(self, batch=self.batch * amount, pictures=self.pictures * amount)
+        """Repeat the batch; indices go on counting in each repetition."""
+        step = max(self.indices, default=0) - min(self.indices, default=0) + 1
+        return replace(
+            self,
+            batch=self.batch * amount,
+            pictures=self.pictures * amount,
+            indices=tuple(index + turn * step for turn in range(amount) for index in self.indices),
+        )
+
+    def part(self, first: int, count: int) -> "Latent":
+        """Take `count` from `first` on out of the batch, with the noises they would have had."""
+        first = min(self.batch - 1, first)
+        count = min(self.batch - first, count)
+        chosen = slice(first, first + count)
+        return replace(
+            self,
+            batch=count,
+            pictures=self.pictures[chosen],
+            indices=self.noise_indices[chosen],
+        )
 
 
 @dataclass(frozen=True, slots=True)
