@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
             step_s=parsed.step_seconds,
             load_s=parsed.load_seconds,
             encode_s=parsed.encode_seconds,
+            has_pack=parsed.pack,
         )
         try:
             return asyncio.run(_serve(options, parsed.fault, parsed.host, parsed.port))
@@ -73,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--step-seconds", type=_duration, default=0.2, help="one sampling step")
     parser.add_argument("--load-seconds", type=_duration, default=0.0, help="loading the models")
-    parser.add_argument("--encode-seconds", type=_duration, default=0.0, help="writing one PNG")
+    parser.add_argument("--encode-seconds", type=_duration, default=0.0, help="writing one image")
+    parser.add_argument("--pack", action="store_true", help="has LlamaSketch's node pack")
     parser.add_argument(
         "--preview",
         choices=[PreviewMethod.NONE, PreviewMethod.LATENT2RGB, PreviewMethod.AUTO],

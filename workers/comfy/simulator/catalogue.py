@@ -6,11 +6,13 @@ LatentFromBatch and VAEEncodeForInpaint were not recorded: they are written in t
 
 import copy
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from typing import Any
+
+from workers.comfy.simulator.cache import CachedResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +41,53 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class NodeClass:
-    """A node class: its inputs, the types of its outputs, whether a graph may end in it."""
+    """A node class: its inputs, the types of its outputs, whether a graph may end in it.
+
+    `function` is what it does, where a pack brought it; it takes a bench and the inputs.
+    """
 
     name: str
     inputs: tuple[Input, ...]
     outputs: tuple[str, ...]
     is_output: bool
+    function: Callable[..., CachedResult] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PackClass:
+    """A node class that a pack brings: its entry in /object_info, and what it does."""
+
+    description: dict[str, Any]
+    function: Callable[..., CachedResult]
 
 
 class Catalogue:
-    """All node classes by name, and those that a test adds or describes anew."""
+    """All node classes by name: ComfyUI's own, a pack's, and those that a test describes anew."""
 
-    def __init__(self, additions: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        pack: Mapping[str, PackClass] | None = None,
+        *,
+        additions: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._pack = pack or {}
         self._additions = dict(additions or {})
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """The recorded /object_info. Copy before changing it."""
+        """The recorded /object_info, with the pack's classes. Copy before changing it."""
         source = resources.files(__package__).joinpath("object_info.json")
         loaded: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
-        return loaded | self._additions
+        packed = {name: added.description for name, added in self._pack.items()}
+        return loaded | packed | self._additions
 
     @cached_property
     def classes(self) -> dict[str, NodeClass]:
         """The parsed classes."""
-        return {name: _parse(name, entry) for name, entry in self.description.items()}
+        parsed = {name: _parse(name, entry) for name, entry in self.description.items()}
+        for name, added in self._pack.items():
+            parsed[name] = replace(parsed[name], function=added.function)
+        return parsed
 
     def find(self, name: object) -> NodeClass | None:
         """Return the class of that name, None when there is none."""

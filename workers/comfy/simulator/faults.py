@@ -23,6 +23,7 @@ class FaultKind(StrEnum):
     DROPPED_SOCKET = "dropped-socket"  # in the sampler, after its first step: sockets cut
     TRUNCATED_FILE = "truncated-file"  # at GET /view: half the file, with 200
     MISSING_FILE = "missing-file"  # at GET /view: 404
+    FAILED_WRITE = "failed-write"  # after LlamaSketchSaveImage: success, the file never comes
     SLOW_FILE = "slow-file"  # at GET /view: the second half comes `factor` / 4 seconds late
 
 

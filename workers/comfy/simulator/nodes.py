@@ -39,7 +39,7 @@ def run_node(node_class: NodeClass, bench: Bench, inputs: Inputs) -> CachedResul
     A class without a function of its own hands through what it was given: for each output the
     first input of that type, a token where there is none.
     """
-    function = _FUNCTIONS.get(node_class.name)
+    function = _FUNCTIONS.get(node_class.name) or node_class.function
     return function(bench, inputs) if function else _hand_through(node_class, inputs)
 
 
@@ -201,7 +201,7 @@ def _sample(bench: Bench, inputs: Inputs) -> CachedResult:
         bench.report(bench.node_id, step, sigmas.steps, jpeg)
         if step == 1:
             bench.fail_after_first_step()
-    done = replace(latent, batch=len(pictures), pictures=pictures)
+    done = replace(latent, batch=len(pictures), pictures=pictures, has_nan=has_nan)
     return CachedResult((done, done))
 
 

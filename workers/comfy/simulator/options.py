@@ -28,7 +28,10 @@ class PreviewMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Paths and durations. Durations are in seconds; none of them is a GPU's."""
+    """Paths, durations, and whether the node pack is installed.
+
+    Durations are in seconds; none of them is a GPU's.
+    """
 
     data_dir: Path
     version: ServerVersion = ServerVersion.V0_29
@@ -36,3 +39,4 @@ class Options:
     step_s: float = 0.2
     load_s: float = 0.0
     encode_s: float = 0.0
+    has_pack: bool = False

@@ -5,7 +5,7 @@ import json
 import sys
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aiohttp import web
 
@@ -26,6 +26,9 @@ from workers.comfy.simulator.sockets import JsonMessage, Sockets, queue_status
 from workers.comfy.simulator.system import features, system_stats
 from workers.comfy.simulator.validation import Validator
 
+if TYPE_CHECKING:
+    from workers.comfy.simulator.pack import Pack
+
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _MAX_BODY_BYTES = 100 * 1024 * 1024  # ComfyUI's --max-upload-size
@@ -41,8 +44,9 @@ class Server:
     def __init__(self, options: Options, faults: Faults) -> None:
         self._options = options
         self._faults = faults
-        self._catalogue = Catalogue()
         self._folders = Folders(options.data_dir)
+        self._pack = _pack_of(options, faults)
+        self._catalogue = Catalogue(self._pack.classes if self._pack else None)
         self._sockets = Sockets(features(options.version))
         self._queue = PromptQueue(self._queue_changed)
         self._validator = Validator(
@@ -83,6 +87,8 @@ class Server:
         self._executor.start()
         yield
         self._executor.stop(timeout_s=0.5)
+        if self._pack is not None:
+            self._pack.close()
         publisher.cancel()
 
     async def _close_sockets(self, _application: web.Application) -> None:
@@ -113,6 +119,8 @@ class Server:
         ]
         if self._options.version is ServerVersion.V0_29:
             routes.append(("POST", "/api/jobs/{prompt_id}/cancel", self._cancel_job))
+        if self._pack is not None:
+            routes.append(("GET", self._pack.path, self._pack.saves))
         return routes
 
     async def _ws(self, request: web.Request) -> web.StreamResponse:
@@ -249,6 +257,15 @@ class Server:
     def _drop_sockets(self) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._sockets.drop_all)
+
+
+def _pack_of(options: Options, faults: Faults) -> "Pack | None":
+    if not options.has_pack:
+        return None
+    # Not at the top: the pack is no part of the program, and an image of it does not have one.
+    from workers.comfy.simulator.pack import Pack
+
+    return Pack(options, faults)
 
 
 async def _no_page(_request: web.Request) -> web.Response:

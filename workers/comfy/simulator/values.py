@@ -34,6 +34,7 @@ class Latent:
     """A LATENT, kept as the pictures it stands for; `pictures` is empty for empty latents.
 
     `indices` say which of a seed's noises each of the batch gets, as ComfyUI's `batch_index`.
+    `has_nan` says that it is not a number; its pictures are black then.
     """
 
     width: int
@@ -41,6 +42,7 @@ class Latent:
     batch: int
     pictures: Images = ()
     indices: tuple[int, ...] = ()
+    has_nan: bool = False
 
     @property
     def noise_indices(self) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ class BareSimulator:
 
     def __init__(self, data_dir: Path, additions: Mapping[str, Any] | None = None) -> None:
         options = Options(data_dir, step_s=0.0, preview=PreviewMethod.NONE)
-        self.catalogue = Catalogue(additions)
+        self.catalogue = Catalogue(additions=additions)
         self._folders = Folders(data_dir)
         self._validator = Validator(
             self.catalogue,

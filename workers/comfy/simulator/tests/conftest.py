@@ -23,9 +23,18 @@ def start(tmp_path: Path) -> Iterator[Start]:
             *faults: str,
             step_s: float = 0.0,
             load_s: float = 0.0,
+            encode_s: float = 0.0,
+            has_pack: bool = False,
             version: ServerVersion = ServerVersion.V0_29,
         ) -> Caller:
-            options = Options(tmp_path, version=version, step_s=step_s, load_s=load_s)
+            options = Options(
+                tmp_path,
+                version=version,
+                step_s=step_s,
+                load_s=load_s,
+                encode_s=encode_s,
+                has_pack=has_pack,
+            )
             simulator = stack.enter_context(ThreadedSimulator(options, faults=faults))
             caller = Caller(simulator.url)
             stack.callback(caller.close)

@@ -1,0 +1,1 @@
+"""What is put on other machines: nothing of the program imports it, but for the simulator."""

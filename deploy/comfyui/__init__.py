@@ -1,0 +1,1 @@
+"""What a GPU machine's ComfyUI gets."""

@@ -1,0 +1,59 @@
+"""Encoding: pixels become the bytes of an image file.
+
+What a file says about its making is the name of this software. ComfyUI's own node writes the whole
+workflow into it, the user's words included.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from .version import SOFTWARE
+
+Pixels = npt.NDArray[np.uint8]
+
+FORMATS = ("webp", "webp-lossless", "png")
+SUFFIXES = {"webp": "webp", "webp-lossless": "webp", "png": "png"}
+QUALITY_DEFAULT = 92  # chosen: no difference to be seen beside the PNG, at about a tenth of it
+
+_SOFTWARE_TAG = 0x0131  # EXIF's Software
+# Measured on painted pictures with noise, one core, against Pillow's own default, 4 each:
+_WEBP_METHOD = 2  # half the time, 50 against 105 ms for 1024², at the same size
+_LOSSLESS_METHOD = 0  # a fifth of the time, 31 against 148 ms, for 16 % more bytes
+_PNG_LEVEL = 1  # ComfyUI's SaveImage has 4 too: half the time, 107 against 196 ms, 13 % more bytes
+
+
+def encode_image(pixels: Pixels, *, image_format: str, quality: int) -> bytes:
+    """Encode one picture, shape (height, width, 1, 3 or 4).
+
+    `quality` is that of "webp", 1 to 100; the other formats lose nothing.
+
+    Raises:
+        ValueError: an unknown format, or more pixels a side than it can hold (WebP: 16383).
+    """
+    if image_format not in FORMATS:
+        raise ValueError(f"{image_format!r} is none of {', '.join(FORMATS)}.")
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    stream = io.BytesIO()
+    image.save(stream, **_options(image_format, quality))
+    return stream.getvalue()
+
+
+def _options(image_format: str, quality: int) -> dict[str, Any]:
+    if image_format == "png":
+        text = PngInfo()
+        text.add_text("Software", SOFTWARE)
+        return {"format": "PNG", "compress_level": _PNG_LEVEL, "pnginfo": text}
+    exif = Image.Exif()
+    exif[_SOFTWARE_TAG] = SOFTWARE
+    if image_format == "webp":
+        return {"format": "WEBP", "quality": quality, "method": _WEBP_METHOD, "exif": exif}
+    # In lossless WebP, quality is effort: how long to look for a smaller file.
+    lossless = {"lossless": True, "quality": 0, "method": _LOSSLESS_METHOD}
+    return {"format": "WEBP", **lossless, "exif": exif}
