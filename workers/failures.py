@@ -116,4 +116,6 @@ def failure_of_verdict(verdict: Verdict) -> Failure:
         return Failure("out_of_memory", problem, FailureKind.MEMORY)
     if error is not None and error.kind is PromptErrorKind.UNREADABLE_INPUT:
         return Failure("sketch_unreadable", problem, FailureKind.INFRASTRUCTURE, avoids_node=True)
+    if error is not None and error.kind is PromptErrorKind.BLANK:
+        return Failure("blank_image", problem, FailureKind.BLANK, avoids_node=True)
     return Failure("node_failed", problem, FailureKind.INFRASTRUCTURE, avoids_node=True)

@@ -48,6 +48,7 @@ def simulator_service(
         *("--port", str(port)),
         *("--data-dir", str(data_dir / name)),
         *("--step-seconds", str(step_s)),
+        "--pack",
         *options,
     )
     return Ready(Service(name, command, is_server=True), lambda: _gets(port, "/system_stats"))

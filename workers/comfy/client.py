@@ -34,7 +34,13 @@ from workers.comfy.mailboxes import Follower
 from workers.comfy.node_info import NodeClass, SystemStats, node_class_from_reply, stats_from_reply
 from workers.comfy.prompt_routes import PromptRoutes, encoded
 from workers.comfy.protocol import OutputFile
-from workers.comfy.records import PromptStatus, QueueState, Verdict
+from workers.comfy.records import (
+    PromptStatus,
+    QueueState,
+    SaveState,
+    Verdict,
+    saves_from_reply,
+)
 from workers.comfy.refusals import refusal_from_body, refusal_from_reply
 from workers.comfy.retries import retrying
 from workers.comfy.transport import Reply, Timeouts, Transport
@@ -245,14 +251,15 @@ class ComfyClient:
         starts with an empty file.
 
         Raises:
-            FileMissing, TruncatedFile, FileTooLarge: as they say; the second may pass.
+            FileMissing, TruncatedFile, FileTooLarge: as they say; the first two may pass. The node
+                pack writes a file after the prompt has completed: `save_states` tells.
             NodeUnreachable: no answer, or it stopped in the middle.
             BadReply: it is no PNG, JPEG or WebP.
         """
         params = {"filename": file.name, "subfolder": file.subfolder, "type": file.type}
         with self._transport.stream("/view", params=params) as (response, parts):
             if response.status_code == 404:
-                raise FileMissing("The server does not have the file any more.")
+                raise FileMissing("The server does not have the file, not yet or not any more.")
             if response.status_code != 200:
                 raise Refused(
                     f"The server refused the file (HTTP {response.status_code}).",
@@ -271,6 +278,25 @@ class ComfyClient:
             raise TruncatedFile(f"Of {expected} bytes {receiver.received_bytes} came.")
         content_type = receiver.finish()
         return FetchedFile(receiver.written_bytes, content_type)
+
+    def save_states(self, subfolder: str) -> Mapping[str, SaveState]:
+        """Ask what became of the files that the node pack promised in a subfolder, by their names.
+
+        Ask where `fetch` finds a file missing: one that waits is worth waiting for, one that
+        failed is not. A file that is not among them may be there all the same: a server without
+        the pack knows none, and one that was restarted has forgotten them.
+
+        Raises:
+            NodeUnreachable: no answer.
+            BadReply: an answer that makes no sense.
+        """
+        params = {"subfolder": subfolder}
+        reply = retrying(lambda: self._transport.get("/llamasketch/saves", params=params))
+        if reply.status in (404, 405):
+            return {}
+        if reply.status != 200:
+            raise BadReply(f"saves: the server answered {reply.status}.")
+        return saves_from_reply(reply.json_object(where="saves"))
 
     def system_stats(self) -> SystemStats:
         """Return the server's version and memory."""

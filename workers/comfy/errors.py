@@ -7,7 +7,7 @@
     │   └── LoginRequired    an authenticating proxy answered, not ComfyUI
     ├── BadReply             an answer that ComfyUI's interface does not allow
     └── FileError
-        ├── FileMissing      no such file (any more)
+        ├── FileMissing      no such file: not yet, or not any more
         ├── TruncatedFile    empty, or it ends before its format says it does
         └── FileTooLarge     more bytes than the caller takes
 
@@ -127,7 +127,7 @@ class FileError(ComfyError):
 
 
 class FileMissing(FileError):
-    """The server has no such file."""
+    """The server has no such file; with the node pack it may come a moment later."""
 
     code = "file_missing"
 

@@ -13,6 +13,8 @@ from workers.comfy.json_object import JsonObject
 from workers.comfy.protocol import OutputFile, parse_files
 
 _MESSAGE_CHARS = 200  # chosen: a line in a log
+# The node pack's class, and how its messages about a latent begin; see deploy/comfyui.
+_CHECK_CLASS, _BAD_LATENT = "LlamaSketchCheckLatent", "LlamaSketch: the latent is "
 
 
 class PromptStatus(StrEnum):
@@ -36,6 +38,7 @@ class PromptErrorKind(StrEnum):
 
     OUT_OF_MEMORY = "out_of_memory"
     UNREADABLE_INPUT = "unreadable_input"  # the node that loads the sketch could not read it
+    BLANK = "blank"  # the node pack found no picture in what was sampled, before it was decoded
     NODE_ERROR = "node_error"
     INTERRUPTED = "interrupted"
 
@@ -75,6 +78,22 @@ class QueueState:
     pending: tuple[str, ...]
 
 
+class SaveStatus(StrEnum):
+    """Where a file stands that the node pack has promised."""
+
+    WAITING = "waiting"
+    WRITTEN = "written"
+    FAILED = "failed"  # it never comes
+
+
+@dataclass(frozen=True, slots=True)
+class SaveState:
+    """What became of a promised file. `error` says why it failed, for logs and operators."""
+
+    state: SaveStatus
+    error: str = ""
+
+
 _STATUSES = {
     "pending": PromptStatus.PENDING,
     "in_progress": PromptStatus.RUNNING,
@@ -109,6 +128,20 @@ def verdict_from_history(entry: JsonObject) -> Verdict:
 def queue_from_reply(reply: JsonObject) -> QueueState:
     """Read `/queue`; each item is `[number, prompt_id, graph, extra_data, outputs]`."""
     return QueueState(_prompt_ids(reply, "queue_running"), _prompt_ids(reply, "queue_pending"))
+
+
+def saves_from_reply(reply: JsonObject) -> dict[str, SaveState]:
+    """Read the node pack's answer about a subfolder: states by file name."""
+    return {name: _save_state(file) for name, file in reply.child("files").children()}
+
+
+def _save_state(file: JsonObject) -> SaveState:
+    word = file.text("state")
+    try:
+        status = SaveStatus(word)
+    except ValueError as error:
+        raise BadReply(f"saves: unknown state {word[:40]!r}.") from error
+    return SaveState(status, file.text("error", "")[:_MESSAGE_CHARS])
 
 
 def _ended(
@@ -153,6 +186,8 @@ def _prompt_error(error: JsonObject | None) -> PromptError:
         kind = PromptErrorKind.OUT_OF_MEMORY
     elif node_type.startswith("LoadImage"):
         kind = PromptErrorKind.UNREADABLE_INPUT
+    elif node_type == _CHECK_CLASS and message.startswith(_BAD_LATENT):
+        kind = PromptErrorKind.BLANK
     else:
         kind = PromptErrorKind.NODE_ERROR
     lines = message.strip().splitlines() or [exception_type or "The server gave no reason."]

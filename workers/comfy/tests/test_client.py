@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 
 from workers.comfy.client import ComfyClient
-from workers.comfy.errors import NodeUnreachable, Refused
+from workers.comfy.errors import BadReply, NodeUnreachable, Refused
 from workers.comfy.protocol import Finished, OutputFile, Started
-from workers.comfy.records import PromptStatus
+from workers.comfy.records import PromptStatus, SaveState, SaveStatus
 from workers.comfy.tests.fake_server import WAIT_S, FakeServer, hang_up, respond
 from workers.comfy.tests.replay import png
 
@@ -207,6 +207,41 @@ def test_a_job_that_the_cancel_route_does_not_know_is_left_alone(
     client.cancel(PROMPT)
 
     assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, b"404: Not Found"), (405, b"")])
+def test_a_server_without_the_pack_knows_of_no_saves(
+    server: FakeServer, client: ComfyClient, status: int, body: bytes
+) -> None:
+    server.answer("GET", "/llamasketch/saves", body, status=status, content_type="text/plain")
+
+    assert client.save_states("llamasketch/a") == {}
+
+
+def test_saves_are_asked_for_by_subfolder(server: FakeServer, client: ComfyClient) -> None:
+    files = {"a.webp": {"state": "failed", "error": "No space left on device"}}
+    server.answer("GET", "/llamasketch/saves", {"files": files})
+
+    states = client.save_states("llamasketch/a b")
+
+    assert states == {"a.webp": SaveState(SaveStatus.FAILED, "No space left on device")}
+    assert server.received[0].query == {"subfolder": "llamasketch/a b"}
+
+
+def test_a_server_that_is_away_is_no_server_without_the_pack(
+    server: FakeServer, client: ComfyClient
+) -> None:
+    server.handlers["GET", "/llamasketch/saves"] = hang_up
+
+    with pytest.raises(NodeUnreachable):
+        client.save_states("llamasketch/a")
+
+
+def test_saves_of_another_shape_are_a_bad_reply(server: FakeServer, client: ComfyClient) -> None:
+    server.answer("GET", "/llamasketch/saves", b"<html>", content_type="text/html")
+
+    with pytest.raises(BadReply):
+        client.save_states("llamasketch/a")
 
 
 def test_many_threads_share_one_client(server: FakeServer, client: ComfyClient) -> None:

@@ -16,13 +16,18 @@ from workers.comfy.protocol import OutputFile, message_of, parse_frame, parse_me
 from workers.comfy.records import (
     PromptErrorKind,
     PromptStatus,
+    SaveState,
+    SaveStatus,
     Verdict,
     queue_from_reply,
+    saves_from_reply,
     verdict_from_history,
     verdict_from_job,
 )
 from workers.comfy.refusals import refusal_from_body
 
+CHECKED = {"node_type": "LlamaSketchCheckLatent"}
+NOT_A_NUMBER = "LlamaSketch: the latent is not a number"
 INTERRUPTED = {
     "status_str": "error",
     "messages": [
@@ -91,6 +96,14 @@ def test_a_failed_prompt_has_no_files() -> None:
         ({"exception_message": "CUDA out of memory. Tried"}, PromptErrorKind.OUT_OF_MEMORY),
         ({"exception_message": "Allocation on device"}, PromptErrorKind.OUT_OF_MEMORY),
         ({"node_type": "LoadImage", "exception_type": "OSError"}, PromptErrorKind.UNREADABLE_INPUT),
+        (CHECKED | {"exception_message": f"{NOT_A_NUMBER}\n"}, PromptErrorKind.BLANK),
+        (
+            CHECKED | {"exception_message": "LlamaSketch: the latent is blank"},
+            PromptErrorKind.BLANK,
+        ),
+        (CHECKED | {"exception_message": "CUDA out of memory."}, PromptErrorKind.OUT_OF_MEMORY),
+        (CHECKED | {"exception_message": "'samples'"}, PromptErrorKind.NODE_ERROR),
+        ({"node_type": "X", "exception_message": NOT_A_NUMBER}, PromptErrorKind.NODE_ERROR),
         ({"node_type": "VAEDecode", "exception_type": "ValueError"}, PromptErrorKind.NODE_ERROR),
         ({}, PromptErrorKind.NODE_ERROR),
     ],
@@ -130,6 +143,25 @@ def test_a_queue_of_something_else_is_a_bad_reply() -> None:
             queue_from_reply(JsonObject({"queue_running": items}, where="queue"))
 
 
+def test_saves_are_read_by_file_name() -> None:
+    files = {
+        "a.webp": {"state": "waiting", "error": ""},
+        "b.webp": {"state": "written"},
+        "c.webp": {"state": "failed", "error": "No space left on device"},
+    }
+
+    assert saves_from_reply(JsonObject({"files": files}, where="saves")) == {
+        "a.webp": SaveState(SaveStatus.WAITING),
+        "b.webp": SaveState(SaveStatus.WRITTEN),
+        "c.webp": SaveState(SaveStatus.FAILED, "No space left on device"),
+    }
+
+
+def test_a_save_in_an_unknown_state_is_a_bad_reply() -> None:
+    with pytest.raises(BadReply, match="'lost'"):
+        saves_from_reply(JsonObject({"files": {"a": {"state": "lost"}}}, where="saves"))
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "a", "1"]),
     lambda inner: (
@@ -141,6 +173,7 @@ json_values = st.recursive(
                     *("execution_error", "exception_message", "error", "node_errors", "errors"),
                     *("extra_info", "type", "data", "prompt_id", "input", "required", "devices"),
                     *("queue_running", "system", "value", "max", "node", "output", "14"),
+                    *("files", "state"),
                 ]
             ),
             inner,
@@ -154,11 +187,14 @@ READERS: list[Callable[[JsonObject], object]] = [
     verdict_from_history,
     queue_from_reply,
     stats_from_reply,
+    saves_from_reply,
     lambda reply: node_class_from_reply("14", reply),
 ]
 
 
-@given(st.dictionaries(st.sampled_from(["status", "outputs", "14", "devices"]), json_values))
+@given(
+    st.dictionaries(st.sampled_from(["status", "outputs", "14", "devices", "files"]), json_values)
+)
 def test_whatever_a_server_answers_is_understood_or_a_bad_reply(reply: dict[str, Any]) -> None:
     for status in ("completed", "failed", "cancelled"):
         for read in READERS:
