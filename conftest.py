@@ -64,8 +64,10 @@ def stranger(db: None) -> User:
 
 @pytest.fixture
 def node(db: None) -> Node:
-    """A node that answers and may hold two prompts."""
-    return Node.objects.create(name="one", url="http://127.0.0.1:1", health=NodeHealth.HEALTHY)
+    """A node that answers and may hold two prompts, of one image each."""
+    return Node.objects.create(
+        name="one", url="http://127.0.0.1:1", health=NodeHealth.HEALTHY, images_per_prompt=1
+    )
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from django.db import close_old_connections
 from rest_framework.exceptions import AuthenticationFailed
 
 from generation.places import queue_places
+from generation.previews import watch_note
 from generation.publisher import STAFF_GROUP, user_group
 from generation.selectors import events_after, jobs_queued, snapshot
 from usage.api.authentication import BearerAuthentication
@@ -57,6 +58,7 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
         self.has_waiting = True
         self.acknowledged_at = time.monotonic()
         self.sent_seq = 0
+        await _in_thread(watch_note)(user.pk)
         async with self.catching_up:
             for group in self.groups_joined:
                 await self.channel_layer.group_add(group, self.channel_name)
@@ -183,6 +185,7 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
                 return
             if now - pinged_at >= PING_EVERY_S:
                 pinged_at = now
+                await _in_thread(watch_note)(self.user.pk)
                 async with self.catching_up:
                     await self._catch_up()
                 await self.send_json({"type": "ping", "seq": self.sent_seq})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from generation.params import MODES, JobParams
+from generation.params import MODES, VARIATIONS_PER_SEED, JobParams
 from generation.states import ACTIVE, ON_NODE, JobState, Lane
 from usage.models import User
 
@@ -32,6 +32,10 @@ class NodeDuty(models.TextChoices):
     DRAINING = "draining", "finishes what it has and takes nothing new"
     DISABLED = "disabled", "gives back what it has"
     RETIRED = "retired", "its address has gone from PENCIL_COMFYUI_URL"
+
+
+def _no_abilities() -> dict[str, list[str]]:
+    return {"classes": [], "models": []}
 
 
 def _all_modes() -> list[str]:
@@ -58,7 +62,22 @@ class Node(models.Model):
         max_length=12, choices=NodeHealth.choices, default=NodeHealth.UNKNOWN, editable=False
     )
     workflows = models.JSONField(
-        default=_all_modes, editable=False, help_text="The modes that it has all models for."
+        default=_all_modes,
+        editable=False,
+        help_text="The kinds of image that it has all models and node classes for.",
+    )
+    abilities = models.JSONField(
+        default=_no_abilities,
+        editable=False,
+        help_text="Its models and node classes, as it named them.",
+    )
+    images_per_prompt = models.PositiveSmallIntegerField(
+        default=VARIATIONS_PER_SEED,
+        validators=[MinValueValidator(1), MaxValueValidator(VARIATIONS_PER_SEED)],
+        help_text="Variations that it may make at once.",
+    )
+    memory_mb = models.PositiveIntegerField(
+        "GPU memory (MB)", null=True, editable=False, help_text="Of its largest card."
     )
     blank_images = models.PositiveSmallIntegerField(
         "blank images in a row", default=0, editable=False
@@ -134,11 +153,22 @@ class Batch(models.Model):
         return str(self.id)
 
 
+class BatchPicture(models.Model):
+    """A picture in storage, beside the sketch, that a batch's jobs are made from."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="pictures")
+    name = models.CharField(max_length=200, db_index=True, help_text="Its name in storage.")
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Job(models.Model):
     """One image to be made.
 
     Only `transitions.py` writes `state`, `attempt` and the lease. `attempt` counts claims; the
-    prompt of each attempt has a name of its own on the node.
+    prompt of each attempt has a name of its own on the node. Variations that were claimed together
+    share a prompt, and each is the output `prompt_index` of it; in all else they go their own ways.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -149,7 +179,7 @@ class Job(models.Model):
         choices=[(lane.value, lane.name.lower()) for lane in Lane]
     )
     params = models.JSONField(help_text="See `JobParams`.")
-    mode = models.CharField(max_length=16, help_text="Which workflow makes it.")
+    workflow = models.CharField(max_length=24, help_text="What a node must be able to make.")
     charged_virtual_s = models.FloatField(
         default=0.0, editable=False, help_text="What its claim added to the owner's share."
     )
@@ -164,7 +194,8 @@ class Job(models.Model):
     node = models.ForeignKey(
         Node, on_delete=models.SET_NULL, null=True, blank=True, related_name="jobs"
     )
-    prompt_id = models.UUIDField(null=True, unique=True, editable=False)
+    prompt_id = models.UUIDField(null=True, db_index=True, editable=False)
+    prompt_index = models.PositiveSmallIntegerField(default=0, editable=False)
     lease_token = models.UUIDField(null=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, editable=False)
     not_before = models.DateTimeField(null=True, editable=False)
@@ -245,6 +276,7 @@ class GeneratedImage(models.Model):
     width = models.PositiveIntegerField("width (px)")
     height = models.PositiveIntegerField("height (px)")
     size_bytes = models.PositiveIntegerField()
+    method = models.CharField(max_length=80, blank=True, help_text="How it was enlarged.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 
 from generation.events import node_publish
 from generation.models import Node, NodeDuty, NodeHealth
+from generation.params import ENLARGING, JobParams
 from generation.states import ON_NODE
 
 log = structlog.get_logger(__name__)
@@ -26,6 +27,9 @@ log = structlog.get_logger(__name__)
 FAILURES_MAX = 3  # a job that fails everywhere spoils one attempt a node, and no node
 BLANK_IMAGES_MAX = 2  # one may be the picture; two in a row are the GPU
 CANARY_LIFE = timedelta(seconds=15)  # renewed by its maker; then another may make one
+LARGE_MEMORY_MB = 40_000  # of a card that holds four decodes of a megapixel beside the weights
+# Pixels of all variations of a prompt together: chosen so that 24 GB are enough for the smaller.
+SMALL_PIXELS, LARGE_PIXELS = 4 * 512 * 688, 4 * 1024 * 1024
 CANARY_AGAIN = timedelta(seconds=60)  # chosen: a broken GPU is not asked all the time
 
 
@@ -73,7 +77,7 @@ def nodes_with_room() -> list[Node]:
 
 
 def nodes_room() -> int:
-    """How many jobs the nodes could take right now."""
+    """How many prompts the nodes could take right now."""
     rows = nodes_usable().annotate(held=_held()).values_list("depth", "held")
     return sum(max(0, depth - held) for depth, held in rows)
 
@@ -87,11 +91,28 @@ def node_set_duty(node_id: int, duty: NodeDuty) -> None:
     _set(node_id, rows, **fields)
 
 
-def node_seen(node_id: int, *, version: str, gpu: str) -> None:
+def node_seen(node_id: int, *, version: str, gpu: str, memory_mb: int | None) -> None:
     """Note that a node answers, and what it is."""
     Node.objects.filter(pk=node_id).update(
-        version=_line(version, 40), gpu=_line(gpu, 120), probed_at=Now()
+        version=_line(version, 40), gpu=_line(gpu, 120), memory_mb=memory_mb, probed_at=Now()
     )
+
+
+def images_fit(node: Node, params: JobParams) -> int:
+    """How many variations the node can make in one prompt, at least 1.
+
+    What grows with each is the VAE's decode: some 2.5 GB for a megapixel, beside 16 GB of weights.
+    """
+    if params.mode in ENLARGING:
+        return 1
+    pixels = LARGE_PIXELS if (node.memory_mb or 0) >= LARGE_MEMORY_MB else SMALL_PIXELS
+    return max(1, min(node.images_per_prompt, pixels // (params.width * params.height)))
+
+
+def workflows_offered() -> frozenset[str] | None:
+    """The kinds of image that usable nodes can make; None while there is no such node."""
+    found = list(nodes_usable().values_list("workflows", flat=True))
+    return frozenset(name for names in found for name in names) if found else None
 
 
 def node_prove(node_id: int, *, is_idle: bool) -> bool:
@@ -119,13 +140,14 @@ def node_proving(node_id: int) -> bool:
     return bool(rows.update(canary_due_at=Now() + CANARY_LIFE))
 
 
-def node_proved(node_id: int, *, workflows: Sequence[str]) -> None:
-    """Admit a node whose canary was good."""
+def node_proved(node_id: int, *, workflows: Sequence[str], abilities: dict[str, Any]) -> None:
+    """Admit a node whose canary was good, with what it can make."""
     _set(
         node_id,
         Node.objects.filter(health=NodeHealth.PROVING),
         health=NodeHealth.HEALTHY,
         workflows=list(workflows),
+        abilities=abilities,
         problem="",
         blank_images=0,
         failures=0,
@@ -192,7 +214,8 @@ def _set(node_id: int, rows: QuerySet[Node], **fields: Any) -> bool:
 
 
 def _held() -> Count:
-    return Count("jobs", filter=Q(jobs__state__in=ON_NODE))
+    """Prompts, not jobs: variations that were claimed together are one."""
+    return Count("jobs__prompt_id", filter=Q(jobs__state__in=ON_NODE), distinct=True)
 
 
 def _name(url: str) -> str:

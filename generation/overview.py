@@ -181,7 +181,7 @@ def _users() -> tuple[UserLine, ...]:
 
 def _nodes() -> tuple[NodeLine, ...]:
     rows = Node.objects.annotate(
-        held=Count("jobs", filter=Q(jobs__state__in=ON_NODE)), now=Now()
+        held=Count("jobs__prompt_id", filter=Q(jobs__state__in=ON_NODE), distinct=True), now=Now()
     ).order_by("name")
     return tuple(
         NodeLine(

@@ -16,7 +16,7 @@ def job_kind(params: JobParams) -> str:
     """What a job's duration depends on: its workflow, its steps, and its size in steps of 512²."""
     steps = max(1, round(params.steps * params.denoise))
     size = max(1, round(params.width * params.height / QUARTER_MEGAPIXEL))
-    return f"{params.mode} {steps} steps {size}×512²"
+    return f"{params.workflow} {steps} steps {size}×512²"
 
 
 def pace_of(params: JobParams) -> float:

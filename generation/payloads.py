@@ -11,20 +11,26 @@ from generation.states import JobState, Lane
 
 
 class ImagePayload(TypedDict):
-    """An image's addresses and its size in pixels."""
+    """An image's addresses and its size in pixels; `method` says how it was enlarged, if it was."""
 
     id: str
     url: str
     thumbnail_url: str
     width: int
     height: int
+    method: str
 
 
 class ParamsPayload(TypedDict):
-    """What was asked for; sizes in pixels."""
+    """What was asked for; sizes in pixels, `references` beside the sketch."""
 
     prompt: str
+    negative_prompt: str
     mode: str
+    model: str
+    variation: int
+    references: int
+    anchored: bool
     denoise: float
     steps: int
     width: int
@@ -97,7 +103,12 @@ def job_payload(
         "seed": params.seed,
         "params": {
             "prompt": params.prompt,
+            "negative_prompt": params.negative_prompt,
             "mode": params.mode,
+            "model": params.model,
+            "variation": params.variation,
+            "references": len(params.references),
+            "anchored": bool(params.anchor_image),
             "denoise": params.denoise,
             "steps": params.steps,
             "width": params.width,
@@ -124,6 +135,7 @@ def image_payload(image: GeneratedImage) -> ImagePayload:
         "thumbnail_url": f"/api/images/{image.id}/thumbnail",
         "width": image.width,
         "height": image.height,
+        "method": image.method,
     }
 
 

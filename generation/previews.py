@@ -15,6 +15,7 @@ from django.conf import settings
 
 log = structlog.get_logger(__name__)
 
+WATCH_S = 30  # chosen: a socket says it again every twenty seconds
 LIFE_S = 120  # chosen: longer than the pause between two steps on a slow card
 
 
@@ -62,6 +63,26 @@ def preview_get(job_id: UUID) -> bytes | None:
     except redis.RedisError:
         return None
     return value if isinstance(value, bytes) else None
+
+
+def watch_note(user_id: int) -> None:
+    """Note that somebody watches the user's jobs, for `WATCH_S` from now."""
+    try:
+        _client().set(_watch_key(user_id), 1, ex=WATCH_S)
+    except redis.RedisError as error:
+        log.warning("watch not noted", problem=type(error).__name__)
+
+
+def is_watched(user_id: int) -> bool:
+    """Whether previews of the user's jobs would be seen; not while Redis is away."""
+    try:
+        return bool(_client().exists(_watch_key(user_id)))
+    except redis.RedisError:
+        return False
+
+
+def _watch_key(user_id: int) -> str:
+    return f"llamasketch:watch:{user_id}"
 
 
 def _key(job_id: UUID, what: str) -> str:

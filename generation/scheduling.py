@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -13,8 +13,9 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from generation.models import Job, Node, Share
-from generation.nodes import nodes_usable, nodes_with_room
+from generation.nodes import images_fit, nodes_usable, nodes_with_room
 from generation.pace import pace_of
+from generation.params import prompt_id_for
 from generation.shares import WAITS, clock_advance, share_charge
 from generation.states import ON_NODE, JobState, Lane
 from generation.transitions import Lease, job_take
@@ -24,18 +25,28 @@ TURNS = 8  # chosen: how many users one claim looks at before it gives up
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job, the node that is to make it, and the right to move it."""
+    """A job, the node that is to make it, and the right to move it.
+
+    `companions` are the variations after it that the node makes in the same prompt.
+    """
 
     lease: Lease
     job: Job
     node: Node
+    companions: tuple[tuple[Lease, Job], ...] = ()
+
+    @property
+    def members(self) -> tuple[tuple[Lease, Job], ...]:
+        """All jobs of the prompt, in the order of its outputs."""
+        return ((self.lease, self.job), *self.companions)
 
 
 def job_claim() -> Claim | None:
     """Claim the next job for a node with a free slot, in one transaction; None when there is none.
 
     The live lane first; within a lane the user who has had the least GPU time for their weight and
-    is not at their limit of jobs on nodes; of that user the longest waiting.
+    is not at their limit of prompts on nodes; of that user the longest waiting. With it go the
+    variations that follow it, as many as the node can make at once.
     """
     with transaction.atomic():
         nodes = nodes_with_room()
@@ -76,7 +87,7 @@ def _shares_next(lane: Lane) -> list[Share]:
         Job.objects.filter(user=OuterRef("user"), state__in=ON_NODE)
         .order_by()
         .values("user")
-        .annotate(count=Count("id"))
+        .annotate(count=Count("prompt_id", distinct=True))
         .values("count")
     )
     limit = Coalesce("user__plan__in_flight_limit", settings.PENCIL.in_flight_limit)
@@ -96,15 +107,71 @@ def _claim_for(share: Share, lane: Lane, nodes: Sequence[Node], *, is_only: bool
             continue
         weight = share.user.plan.weight if share.user.plan else 1
         charge = pace_of(job.parameters) / weight
-        share_charge(share.user_id, charge)
+        jobs = [job, *_companions(job, node)]
+        share_charge(share.user_id, charge * len(jobs))
         clock_advance(share.virtual_s)
-        lease = job_take(job, node_id=node.pk, charged_virtual_s=charge)
-        if lease is None:
-            share_charge(share.user_id, -charge)
-            continue
-        job.refresh_from_db()
-        return Claim(lease, job, node)
+        members = _take(jobs, node, charge)
+        if len(members) < len(jobs):
+            share_charge(share.user_id, -charge * (len(jobs) - len(members)))
+        if members:
+            (lease, lead), *companions = members
+            return Claim(lease, lead, node, tuple(companions))
     return None
+
+
+def _take(jobs: Sequence[Job], node: Node, charge: float) -> list[tuple[Lease, Job]]:
+    """Take the first job and, into its prompt, those that follow it, up to one that is gone."""
+    prompt_id = prompt_id_for(jobs[0].id, jobs[0].attempt + 1)
+    members: list[tuple[Lease, Job]] = []
+    for index, job in enumerate(jobs):
+        lease = job_take(
+            job,
+            node_id=node.pk,
+            charged_virtual_s=charge,
+            prompt_id=prompt_id,
+            prompt_index=index,
+        )
+        if lease is None:
+            break
+        job.refresh_from_db()
+        members.append((lease, job))
+    return members
+
+
+def prompt_is_wanted(prompt_id: UUID, *, besides: Iterable[UUID]) -> bool:
+    """Whether a job that is none of these still wants what a node makes under this id."""
+    wanted = Job.objects.filter(
+        prompt_id=prompt_id, state__in=ON_NODE, cancel_requested_at__isnull=True
+    )
+    return wanted.exclude(id__in=list(besides)).exists()
+
+
+def prompt_jobs_expired(prompt_id: UUID) -> list[UUID]:
+    """The jobs of a prompt whose worker has let their leases run out, in the prompt's order."""
+    jobs = Job.objects.filter(prompt_id=prompt_id, state__in=ON_NODE, lease_expires_at__lte=Now())
+    return list(jobs.order_by("prompt_index").values_list("id", flat=True))
+
+
+def _companions(lead: Job, node: Node) -> list[Job]:
+    """The variations that follow a job without a gap and fit beside it, their rows locked.
+
+    Jobs of a batch differ in seed and variation alone. One that ran out of memory goes alone.
+    """
+    room = images_fit(node, lead.parameters) - 1
+    if not room or lead.memory_failures:
+        return []
+    after = _claimable().filter(
+        batch_id=lead.batch_id, index__range=(lead.index + 1, lead.index + room), memory_failures=0
+    )
+    skip_locked = connection.features.has_select_for_update_skip_locked
+    locked = after.select_for_update(skip_locked=skip_locked, of=("self",)).order_by("index")
+    companions: list[Job] = []
+    for job in locked.exclude(avoid_node=node):
+        previous = companions[-1] if companions else lead
+        if not job.parameters.is_next_of(previous.parameters):
+            break
+        companions.append(job)
+    return companions
 
 
 def _claimable() -> QuerySet[Job]:
@@ -116,7 +183,7 @@ def _claimable() -> QuerySet[Job]:
 
 
 def _next_for(share: Share, lane: Lane, node: Node, *, is_only: bool) -> Job | None:
-    jobs = _claimable().filter(user_id=share.user_id, lane=lane, mode__in=node.workflows)
+    jobs = _claimable().filter(user_id=share.user_id, lane=lane, workflow__in=node.workflows)
     if not is_only:
         jobs = jobs.exclude(avoid_node=node)
     skip_locked = connection.features.has_select_for_update_skip_locked

@@ -7,10 +7,11 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
+from uuid import UUID
 
 import structlog
 from django.db import connection, transaction
@@ -26,13 +27,21 @@ from generation.exceptions import (
     StorageFull,
     TooManyWaiting,
 )
-from generation.images import sketch_normalise
-from generation.models import Batch, IdempotencyKey, Job
-from generation.params import SEED_MAX, JobParams
+from generation.images import Encoded, sketch_normalise
+from generation.models import Batch, BatchPicture, GeneratedImage, IdempotencyKey, Job
+from generation.nodes import workflows_offered
+from generation.params import (
+    ENLARGEMENT,
+    ENLARGING,
+    SEED_MAX,
+    SIDE_MAX,
+    SIDE_MULTIPLE,
+    JobParams,
+)
 from generation.payloads import JobPayload, job_payload
 from generation.shares import share_join, share_lock
 from generation.states import ACTIVE, JobState, Lane
-from generation.storage import sketch_write
+from generation.storage import blob_read, sketch_write
 from generation.transitions import job_cancel_queued, job_cancel_request
 from generation.wakeups import wake
 from usage.counts import count_add
@@ -49,13 +58,36 @@ _reading = threading.BoundedSemaphore(SKETCHES_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
-    """A checked request for images: one sketch, one set of parameters, `count` seeds."""
+class OwnImage:
+    """One of the caller's images, to be used as a picture."""
 
-    sketch: bytes
+    id: UUID
+
+
+Picture: TypeAlias = bytes | OwnImage
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """What stays as it is: where the mask is white, the image."""
+
+    image: Picture
+    mask: Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A checked request for images: one sketch, one set of parameters, `count` variations.
+
+    The parameters name no pictures yet: the service keeps these and fills the names in.
+    """
+
+    sketch: Picture
     params: JobParams
     count: int
     lane: Lane
+    references: tuple[Picture, ...] = ()
+    anchor: Anchor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +121,7 @@ def job_submit(
     What is accepted is counted once under `caller_hash`, if there is one: see `usage.counts`.
 
     Raises:
-        InvalidInput: the sketch is not an image that we take.
+        InvalidInput: a picture is none that we take, or no node has the model.
         KeyReused: the key was used with another body.
         QuotaExhausted: fewer images are left today than were asked for.
         TooManyWaiting: the caller's queue is full.
@@ -99,8 +131,18 @@ def job_submit(
     if idempotency is None:
         # Only a look: the reservation decides. It spares the disk what would be refused anyway.
         quota_check(user, submission.count)
-    name = _sketch_keep(user, _sketch_read(submission.sketch))
-    return _once(user, idempotency, partial(_batch_create, user, submission, name, caller_hash))
+    _check_offered(submission.params)
+    name, params = _pictures_keep(user, submission)
+    create = partial(
+        _batch_create,
+        user,
+        params,
+        sketch=name,
+        count=submission.count,
+        lane=submission.lane,
+        caller_hash=caller_hash,
+    )
+    return _once(user, idempotency, create)
 
 
 def job_retry(
@@ -120,8 +162,16 @@ def job_retry(
     """
     if job.state not in {JobState.FAILED, JobState.CANCELLED}:
         raise NotRetryable
-    again = Submission(b"", job.parameters, 1, Lane(job.lane))
-    return _once(user, idempotency, partial(_batch_create, user, again, job.sketch, caller_hash))
+    create = partial(
+        _batch_create,
+        user,
+        job.parameters,
+        sketch=job.sketch,
+        count=1,
+        lane=Lane(job.lane),
+        caller_hash=caller_hash,
+    )
+    return _once(user, idempotency, create)
 
 
 def jobs_cancel(jobs: Iterable[Job]) -> None:
@@ -139,25 +189,84 @@ def jobs_cancel(jobs: Iterable[Job]) -> None:
                 break
 
 
-def _sketch_read(data: bytes) -> bytes:
+def _check_offered(params: JobParams) -> None:
+    """Refuse what no node that works now can make; while none works, it may wait for one."""
+    offered = workflows_offered()
+    if offered is None or params.workflow in offered:
+        return
+    field = "model" if params.model == "base" else "mode"
+    sentence = "No image machine can make this right now. Choose another, or try again later."
+    raise InvalidInput({field: [sentence]})
+
+
+def _pictures_keep(user: User, submission: Submission) -> tuple[str, JobParams]:
+    """Keep all pictures of a request; return the sketch's name, and parameters with the others'."""
+    params = submission.params
+    sketch = _picture_read(user, submission.sketch, field="sketch")
+    if params.mode in ENLARGING:
+        params = _enlarged(params, sketch)
+    size = (params.width, params.height)
+    references = [
+        _picture_keep(user, _picture_read(user, picture, field="references").data)
+        for picture in submission.references
+    ]
+    anchor_image = anchor_mask = ""
+    if submission.anchor is not None:
+        image = _picture_read(user, submission.anchor.image, field="anchor.image")
+        mask = _picture_read(user, submission.anchor.mask, field="anchor.mask")
+        for field, picture in (("anchor.image", image), ("anchor.mask", mask)):
+            if (picture.width, picture.height) != size:
+                sentence = f"Give a picture of the image's size, {size[0]}×{size[1]} pixels."
+                raise InvalidInput({field: [sentence]})
+        anchor_image = _picture_keep(user, image.data)
+        anchor_mask = _picture_keep(user, mask.data)
+    params = replace(
+        params, references=tuple(references), anchor_image=anchor_image, anchor_mask=anchor_mask
+    )
+    return _picture_keep(user, sketch.data), params
+
+
+def _enlarged(params: JobParams, source: Encoded) -> JobParams:
+    """The parameters with twice the source's size, to a multiple that the model takes."""
+    if max(source.width, source.height) > SIDE_MAX:
+        sentence = f"The image is larger than {SIDE_MAX} pixels on a side already."
+        raise InvalidInput({"sketch": [sentence]})
+    width, height = (
+        max(1, round(side * ENLARGEMENT / SIDE_MULTIPLE)) * SIDE_MULTIPLE
+        for side in (source.width, source.height)
+    )
+    return replace(params, width=width, height=height)
+
+
+def _picture_read(user: User, picture: Picture, *, field: str) -> Encoded:
     """Decode and encode again, a few at a time: each takes memory while it lasts."""
+    if isinstance(picture, OwnImage):
+        image = GeneratedImage.objects.filter(job__user=user, id=picture.id).first()
+        if image is None:
+            raise InvalidInput({field: ["You have no such image."]})
+        try:
+            data = blob_read(image.file)
+        except FileNotFoundError as error:
+            raise InvalidInput({field: ["This image is gone from the server."]}) from error
+    else:
+        data = picture
     if connection.vendor == "postgresql" and not connection.in_atomic_block:
         connection.close()  # back to the pool: others need it while this one waits
     if not _reading.acquire(timeout=READING_WAIT_S):
         raise Busy
     try:
-        return sketch_normalise(data).data
+        return sketch_normalise(data)
     except InvalidImage as error:
-        raise InvalidInput({"sketch": [str(error)]}) from error
+        raise InvalidInput({field: [str(error)]}) from error
     finally:
         _reading.release()
 
 
-def _sketch_keep(user: User, data: bytes) -> str:
+def _picture_keep(user: User, data: bytes) -> str:
     try:
         return sketch_write(user.pk, data)
     except OSError as error:
-        log.exception("sketch not kept", user_id=user.pk)
+        log.exception("picture not kept", user_id=user.pk)
         raise StorageFull from error
 
 
@@ -182,12 +291,18 @@ def _once(
 
 
 def _batch_create(
-    user: User, submission: Submission, sketch: str, caller_hash: str | None
+    user: User,
+    params: JobParams,
+    *,
+    sketch: str,
+    count: int,
+    lane: Lane,
+    caller_hash: str | None,
 ) -> dict[str, Any]:
     """Insert the batch with its jobs, reservation and events; on commit wake and count."""
     limit = terms_of(user).queue_limit
     now = timezone.now()
-    if submission.lane == Lane.LIVE:
+    if lane == Lane.LIVE:
         _supersede_live(user)
     batch = Batch.objects.create(user=user, created_at=now)
     jobs = [
@@ -195,20 +310,21 @@ def _batch_create(
             batch=batch,
             user=user,
             index=index,
-            lane=submission.lane,
-            mode=submission.params.mode,
-            params=submission.params.variation(index).as_json(),
+            lane=lane,
+            workflow=params.workflow,
+            params=params.variation_after(index).as_json(),
             sketch=sketch,
             # A microsecond apart, so that the queue and the history keep the batch's order.
             created_at=now + timedelta(microseconds=index),
         )
-        for index in range(submission.count)
+        for index in range(count)
     ]
     # The reservation locks the user's day, so two requests count the queue one after the other.
     quota_reserve(user, [job.id for job in jobs], now=now)
     if Job.objects.filter(user=user, state__in=ACTIVE).count() + len(jobs) > limit:
         raise TooManyWaiting(limit=limit)
-    share_join(user.pk, submission.lane)
+    share_join(user.pk, lane)
+    BatchPicture.objects.bulk_create(BatchPicture(batch=batch, name=name) for name in params.blobs)
     Job.objects.bulk_create(jobs)
     events_record(user.pk, "job.queued", jobs)
     for job in jobs:

@@ -8,7 +8,7 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from generation.models import Event, IdempotencyKey, Job
+from generation.models import BatchPicture, Event, IdempotencyKey, Job
 from generation.nodes import nodes_room
 from generation.scheduling import jobs_waiting
 from generation.shares import shares_forget_idle
@@ -54,6 +54,7 @@ def _sketches_sweep() -> int:
     count = 0
     for names in sketches_old(older_than=SKETCHES_KEPT):
         used = set(Job.objects.filter(sketch__in=names).values_list("sketch", flat=True))
+        used |= set(BatchPicture.objects.filter(name__in=names).values_list("name", flat=True))
         for name in set(names) - used:
             blob_delete(name)
             count += 1

@@ -50,12 +50,21 @@ class StoredImage:
     width: int
     height: int
     size_bytes: int
+    method: str = ""
 
 
-def job_take(job: Job, *, node_id: int, charged_virtual_s: float = 0.0) -> Lease | None:
+def job_take(
+    job: Job,
+    *,
+    node_id: int,
+    charged_virtual_s: float = 0.0,
+    prompt_id: UUID | None = None,
+    prompt_index: int = 0,
+) -> Lease | None:
     """Claim a queued job for a node: `queued → claimed`, the next attempt, with a fresh lease.
 
-    `charged_virtual_s` is what the caller has added to the owner's share for it.
+    `charged_virtual_s` is what the caller has added to the owner's share for it. A job that is to
+    share another's prompt is given that and its place in it; otherwise it gets one of its own.
     """
     lease = Lease(job.id, job.attempt + 1, uuid4())
     taken = _swap(
@@ -65,7 +74,8 @@ def job_take(job: Job, *, node_id: int, charged_virtual_s: float = 0.0) -> Lease
         JobState.CLAIMED,
         attempt=lease.attempt,
         node_id=node_id,
-        prompt_id=prompt_id_for(job.id, lease.attempt),
+        prompt_id=prompt_id or prompt_id_for(job.id, lease.attempt),
+        prompt_index=prompt_index,
         lease_token=lease.token,
         lease_expires_at=Now() + LEASE_TTL,
         not_before=None,
@@ -112,6 +122,7 @@ def job_succeed(
                 width=image.width,
                 height=image.height,
                 size_bytes=image.size_bytes,
+                method=image.method,
             )
             for index, image in enumerate(images)
         )

@@ -1,15 +1,17 @@
-"""An attempt: one try at making a job's image on one node, from the claim to a verdict kept.
+"""An attempt: one try at making a prompt's images on one node, from the claim to a verdict kept.
 
-Whatever ends an attempt ends in one transition: succeeded, cancelled, back to the queue, or
-failed. If the process dies instead, the lease runs out and another worker takes up the same
-attempt where the node's record of its prompt says it is.
+A prompt makes the image of one job, or of a few variations that were claimed together. Whatever
+ends an attempt ends each of its jobs in one transition: succeeded, cancelled, back to the queue, or
+failed. If the process dies instead, the leases run out and another worker takes up the same attempt
+where the node's record of its prompt says it is.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 import structlog
@@ -26,38 +28,38 @@ from generation.nodes import (
     node_stuck,
 )
 from generation.pace import pace_note
-from generation.scheduling import Claim
+from generation.previews import is_watched
+from generation.scheduling import Claim, prompt_is_wanted, prompt_jobs_expired
 from generation.states import JobState
-from generation.storage import blob_read
-from generation.transitions import (
-    Lease,
-    job_advance,
-    job_cancel_confirmed,
-    job_fail,
-    job_requeue,
-    job_succeed,
-    lease_release,
-    lease_take,
-)
+from generation.transitions import Lease, job_cancel_confirmed, job_succeed, lease_take
 from workers.clients import client_for
-from workers.comfy.client import ComfyClient
+from workers.comfy.client import ComfyClient, PreviewMethod
 from workers.comfy.errors import BadReply, ComfyError, NodeUnreachable, OutcomeUnknown, Refused
 from workers.comfy.mailboxes import Follower
+from workers.comfy.protocol import OutputFile
 from workers.comfy.records import PromptStatus, Verdict
 from workers.failures import (
-    BACKOFF,
-    MESSAGES,
     NOT_COMFYUI,
     Failure,
     FailureKind,
     failure_of_refusal,
     failure_of_verdict,
 )
-from workers.leases import HeldLease, LeaseLost, keeper
+from workers.members import Member, Members, members_held
+from workers.orders import order_for
 from workers.prompts import memory_free, prompt_runs, prompt_stop, prompt_supersede
 from workers.reporter import Reporter
 from workers.saver import image_save
-from workers.workflows.paint import PaintParams, is_output_of, paint_graph, sampler_steps
+from workers.uploads import picture_upload, uploads_forget
+from workers.workflows.abilities import Abilities
+from workers.workflows.build import (
+    Recipe,
+    Unsupported,
+    graph_build,
+    is_output_of,
+    sampler_steps,
+)
+from workers.workflows.order import Order
 
 log = structlog.get_logger(__name__)
 
@@ -65,127 +67,134 @@ POLL_S = 1.0  # one verdict a second covers a dead socket and brings a cancellat
 UNREACHABLE_S = 8.0  # chosen: longer than a hiccup of a tunnel, shorter than patience
 UNKNOWN_POLLS = 3  # a node that says this often that it knows no such prompt has lost it
 
-UPLOADS = "llamasketch"
-
 # Set when this process is told to stop: attempts let go of their jobs, which are adopted.
 draining = threading.Event()
 
 
 def attempt_run(claim: Claim) -> None:
-    """Make a claimed job's image."""
-    _Attempt(claim, is_adopted=False).run()
+    """Make the images of claimed jobs."""
+    assert claim.job.prompt_id is not None
+    _run(claim.members, claim.node, claim.job.prompt_id, is_adopted=False)
 
 
 def attempt_adopt(job_id: UUID) -> bool:
-    """Take up a job whose worker has died; False when there is nothing to take up."""
+    """Take up a job whose worker has died, with those that share its prompt.
+
+    False when there is nothing to take up.
+    """
     lease = lease_take(job_id)
     job = Job.objects.select_related("node").filter(id=job_id).first() if lease else None
     if lease is None or job is None:
         return False
     log.info("job adopted", job_id=str(job_id), state=job.state, attempt=lease.attempt)
-    if job.node is None:
+    pairs = [(lease, job)]
+    if job.prompt_id is not None:
+        for other_id in prompt_jobs_expired(job.prompt_id):
+            taken = lease_take(other_id)
+            if taken is not None:
+                pairs.append((taken, Job.objects.get(id=other_id)))
+    pairs.sort(key=lambda pair: pair[1].prompt_index)
+    if job.node is None or job.prompt_id is None:
         # Its node's row was deleted: nobody can be asked what became of the prompt.
         failure = Failure("node_failed", "the node is gone", FailureKind.INFRASTRUCTURE)
-        _end_attempt(lease, job, failure, node_id=None)
+        with members_held(pairs) as members:
+            for member in members:
+                member.end(failure, node_id=None)
         return True
-    _Attempt(Claim(lease, job, job.node), is_adopted=True).run()
+    _run(pairs, job.node, job.prompt_id, is_adopted=True)
     return True
 
 
-class _Attempt:
-    """The state of one attempt while this process holds it."""
+def _run(
+    pairs: list[tuple[Lease, Job]] | tuple[tuple[Lease, Job], ...],
+    node: Node,
+    prompt_id: UUID,
+    *,
+    is_adopted: bool,
+) -> None:
+    with members_held(pairs) as members:
+        _Attempt(members, node, prompt_id, is_adopted=is_adopted).run()
 
-    def __init__(self, claim: Claim, *, is_adopted: bool) -> None:
-        assert claim.job.prompt_id is not None
-        self.lease = claim.lease
-        self.job = claim.job
-        self.node: Node = claim.node
-        self.prompt_id: UUID = claim.job.prompt_id
-        self.client: ComfyClient = client_for(claim.node.url)
+
+class _Attempt:
+    """The state of one attempt while this process holds its jobs."""
+
+    def __init__(self, members: Members, node: Node, prompt_id: UUID, *, is_adopted: bool) -> None:
+        self.members = members
+        self.node = node
+        self.prompt_id = prompt_id
+        self.client: ComfyClient = client_for(node.url)
         self.is_adopted = is_adopted
         # Events come only for prompts that this process sent over the connection that is open.
         self.hears_events = not is_adopted
-        params = claim.job.parameters
-        self.node_health: str = claim.node.health
+        # As they were claimed: what the prompt puts out stays in this order whoever is dropped.
+        self.jobs = members.jobs
+        self.abilities = Abilities.from_json(node.abilities)
+        self.recipe: Recipe | None = None
+        self.node_health: str = node.health
         self.runs_since: float | None = None
-        self.reporter = Reporter(
-            claim.job, steps=sampler_steps(steps=params.steps, denoise=params.denoise)
-        )
+        self.reporter = Reporter(members, steps=sampler_steps(self._order(lambda name: name)))
+        self.lead: Job = self.jobs[0]
         self.log = log.bind(
-            job_id=str(claim.job.id), attempt=claim.lease.attempt, node=claim.node.name
+            job_id=str(self.lead.id),
+            attempt=self.lead.attempt,
+            images=len(members),
+            node=node.name,
         )
 
     def run(self) -> None:
-        """Work until the job has gone on, or until it is not ours any more."""
-        with keeper.keep(self.lease) as held:
-            self.held: HeldLease = held
-            try:
-                self._make()
-            except Failure as failure:
-                self._failed(failure)
-            except _Cancelled:
-                job_cancel_confirmed(self.lease)
-                self.log.info("job cancelled")
-            except _Draining:
-                # What was never sent goes back to the queue; what a node has is adopted.
-                is_unsent = Job.objects.filter(id=self.job.id, state=JobState.CLAIMED).exists()
-                if not (is_unsent and job_requeue(self.lease, failure=FailureKind.NONE)):
-                    lease_release(self.lease)
-                self.log.info("job let go")
-            except LeaseLost:
-                self.log.warning("lease lost")
-            except (DatabaseError, InterfaceError):
-                # Nothing can be written now; the lease runs out and the job is adopted.
-                self.log.exception("database away")
-            except Exception as error:
-                # The outermost loop of a job: what nobody foresaw counts, or it would come again
-                # at every adoption for ever.
-                self.log.exception("attempt broke")
-                self._failed(
-                    Failure(
-                        "node_failed",
-                        f"{type(error).__name__}: {error}",
-                        FailureKind.INFRASTRUCTURE,
-                        prompt_may_live=True,
-                    )
+        """Work until the jobs have gone on, or until none is ours any more."""
+        try:
+            self._make()
+        except Failure as failure:
+            self._failed(failure)
+        except _NothingLeft:
+            self.log.info("attempt over")
+        except _Draining:
+            for member in self.members:
+                member.let_go()
+            self.log.info("jobs let go")
+        except (DatabaseError, InterfaceError):
+            # Nothing can be written now; the leases run out and the jobs are adopted.
+            self.log.exception("database away")
+        except Exception as error:
+            # The outermost loop of a job: what nobody foresaw counts, or it would come again
+            # at every adoption for ever.
+            self.log.exception("attempt broke")
+            self._failed(
+                Failure(
+                    "node_failed",
+                    f"{type(error).__name__}: {error}",
+                    FailureKind.INFRASTRUCTURE,
+                    prompt_may_live=True,
                 )
+            )
 
     def _make(self) -> None:
         with self.client.follow(self.prompt_id) as follower:
             if not self.is_adopted:
                 self._submit()
-            elif self.job.state == JobState.CLAIMED:
+            elif self.lead.state == JobState.CLAIMED:
                 # Its worker died before anything was sent; a job that kills workers is counted.
                 raise Failure("node_failed", "worker died", FailureKind.INFRASTRUCTURE)
             verdict = self._follow(follower)
         self._save(verdict)
 
     def _submit(self) -> None:
-        """Upload the sketch and submit the graph, once."""
-        params = self.job.parameters
+        """Upload the pictures and submit the graph, once."""
         try:
-            sketch = blob_read(self.job.sketch)
-        except FileNotFoundError as error:
-            raise Failure("sketch_missing", "the sketch is not in storage") from error
-        try:
-            uploaded = self.client.upload_image(sketch, subfolder=self._upload_folder())
-            graph = paint_graph(
-                PaintParams(
-                    prompt_id=self.prompt_id,
-                    sketch=uploaded.reference,
-                    prompt=params.prompt,
-                    denoise=params.denoise,
-                    steps=params.steps,
-                    seed=params.seed,
-                    width=params.width,
-                    height=params.height,
-                )
-            )
+            self._prepare()
             self._look()
-            if job_advance(self.lease, {JobState.CLAIMED}, JobState.SUBMITTED) is None:
-                raise LeaseLost
+            self._advance({JobState.CLAIMED}, JobState.SUBMITTED)
             try:
-                self.client.submit(graph, prompt_id=self.prompt_id)
+                try:
+                    self._send()
+                except Refused as error:
+                    if error.missing_input is None or not uploads_forget(self.client):
+                        raise
+                    # It was queued nowhere, so it may be sent again, with what the node has lost.
+                    self._prepare()
+                    self._send()
             except OutcomeUnknown as error:
                 self.log.warning("submission's outcome unknown", problem=str(error))
                 self._settle_unknown()
@@ -203,14 +212,34 @@ class _Attempt:
                 "node_failed", str(error), FailureKind.INFRASTRUCTURE, prompt_may_live=True
             ) from error
 
-    def _upload_folder(self) -> str:
-        """Where the sketch goes on the node: for a further attempt, somewhere new.
+    def _order(self, upload: Callable[[str], str]) -> Order:
+        return order_for(self.jobs, self.prompt_id, upload)
 
-        A server keeps what each graph node put out and takes it again for the same inputs, a
-        black picture too. Another path makes it work anew.
-        """
-        attempt = self.lease.attempt
-        return UPLOADS if attempt == 1 else f"{UPLOADS}/attempt-{attempt}"
+    def _prepare(self) -> None:
+        """Upload what the jobs are made from, and build the graph that this node can run."""
+        # A server keeps what each graph node put out and takes it again for the same inputs, a
+        # black picture too. Another path makes it work anew.
+        attempt = max(job.attempt for job in self.jobs)
+        try:
+            order = self._order(lambda name: picture_upload(self.client, name, attempt=attempt))
+        except FileNotFoundError as error:
+            raise Failure("sketch_missing", "the sketch is not in storage") from error
+        try:
+            self.recipe = graph_build(order, self.abilities)
+        except Unsupported as error:
+            raise Failure("no_model", str(error), FailureKind.REFUSED, avoids_node=True) from error
+
+    def _send(self) -> None:
+        assert self.recipe is not None
+        preview: PreviewMethod = "latent2rgb" if is_watched(self.lead.user_id) else "none"
+        self.client.submit(self.recipe.graph, prompt_id=self.prompt_id, preview=preview)
+
+    def _method(self) -> str:
+        """How the images were enlarged; nothing where they were not."""
+        if self.recipe is None:  # adopted: the graph that the dead worker sent was the same
+            with suppress(Unsupported):
+                self.recipe = graph_build(self._order(lambda name: name), self.abilities)
+        return self.recipe.method if self.recipe else ""
 
     def _settle_unknown(self) -> None:
         """Ask whether the node has the prompt; if it has not, this attempt is over.
@@ -219,7 +248,7 @@ class _Attempt:
         """
         deadline = time.monotonic() + UNREACHABLE_S
         while True:
-            self.held.check()
+            self._check_leases()
             try:
                 if self.client.verdict(self.prompt_id).status is not PromptStatus.UNKNOWN:
                     return
@@ -241,7 +270,7 @@ class _Attempt:
             if self.reporter.has_lost_events:
                 self.hears_events = False
             if self.reporter.has_started:
-                self._advance_running()
+                self._advance({JobState.SUBMITTED}, JobState.RUNNING)
             if not looks_now:
                 continue
             self._look()
@@ -259,7 +288,7 @@ class _Attempt:
             if verdict.status is PromptStatus.COMPLETED:
                 return verdict
             if verdict.status is PromptStatus.RUNNING:
-                self._advance_running()
+                self._advance({JobState.SUBMITTED}, JobState.RUNNING)
             if verdict.status in {PromptStatus.FAILED, PromptStatus.CANCELLED}:
                 raise failure_of_verdict(verdict)
             if unknown >= UNKNOWN_POLLS:
@@ -268,13 +297,10 @@ class _Attempt:
                 )
             self._watch(follower, verdict, age_s=time.monotonic() - started_at)
 
-    def _advance_running(self) -> None:
-        if self.job.state == JobState.RUNNING:
-            return
-        job = job_advance(self.lease, {JobState.SUBMITTED}, JobState.RUNNING)
-        if job is None:
-            raise LeaseLost
-        self.job = job
+    def _advance(self, origins: set[JobState], to: JobState) -> None:
+        self.members.advance(origins, to)
+        if not self.members:
+            raise _NothingLeft
 
     def _watch(self, follower: Follower, verdict: Verdict, *, age_s: float) -> None:
         """Notice a prompt that does not move: HTTP answers even if the execution thread is dead."""
@@ -299,86 +325,131 @@ class _Attempt:
             )
 
     def _save(self, verdict: Verdict) -> None:
-        """Bring the images into storage and end the job."""
-        origins = {JobState.SUBMITTED, JobState.RUNNING}
-        if self.job.state != JobState.SAVING:
-            job = job_advance(self.lease, origins, JobState.SAVING)
-            if job is None:
-                raise LeaseLost
-            self.job = job
+        """Bring each image into storage and end its job; the others do not wait for one's end."""
+        self._advance({JobState.SUBMITTED, JobState.RUNNING}, JobState.SAVING)
         files = [f for f in verdict.files if is_output_of(self.prompt_id, subfolder=f.subfolder)]
-        if not files:
+        execution_s = verdict.execution_s
+        if execution_s is not None:
+            execution_s /= max(1, Job.objects.filter(prompt_id=self.prompt_id).count())
+        for member in self.members:
+            try:
+                self._save_one(member, files, execution_s)
+            except _Dropped:
+                continue
+            except Failure as failure:
+                self._note(failure)
+                self._end(member, failure)
+
+    def _save_one(
+        self, member: Member, files: Sequence[OutputFile], execution_s: float | None
+    ) -> None:
+        if member not in self.members:
+            return
+        job = member.job
+        if job.prompt_index >= len(files):
             raise Failure("node_failed", "the prompt has no file", FailureKind.INFRASTRUCTURE)
-        images = [
-            image_save(self.client, file, self.job, index, self._look)
-            for index, file in enumerate(files[:1])
-        ]
-        if job_succeed(self.lease, images, execution_s=verdict.execution_s) is None:
+
+        def look() -> None:
             self._look()
-            raise LeaseLost
-        if verdict.execution_s is not None:
-            pace_note(self.job.parameters, verdict.execution_s)
+            if member not in self.members:
+                raise _Dropped
+
+        file = files[job.prompt_index]
+        image = image_save(self.client, file, job, look, method=self._method())
+        if job_succeed(member.lease, [image], execution_s=execution_s) is None:
+            look()
+            self.members.drop(member, why="lease lost")
+            return
+        if execution_s is not None:
+            pace_note(job.parameters, execution_s)
         node_made_image(self.node.pk)
-        self.log.info("job succeeded", execution_s=verdict.execution_s)
+        self.members.drop(member, why="job succeeded")
+
+    def _check_leases(self) -> None:
+        """Drop the jobs whose leases this process could not renew."""
+        for member in self.members:
+            if not member.is_held():
+                self.members.drop(member, why="lease lost")
+        if not self.members:
+            raise _NothingLeft
 
     def _look(self) -> None:
-        """Stop where the lease is lost, this process drains, or the owner wants no more of it."""
-        self.held.check()
+        """Drop the jobs that are not ours or not wanted any more; stop where none is left."""
+        self._check_leases()
         if draining.is_set():
             raise _Draining
-        row = (
-            Job.objects.filter(id=self.lease.job_id, lease_token=self.lease.token)
-            .values_list("cancel_requested_at", "node__duty", "node__health")
-            .first()
-        )
-        if row is None:
-            raise LeaseLost
-        cancel_requested_at, duty, self.node_health = row
-        if cancel_requested_at is not None:
-            prompt_stop(self.client, self.prompt_id, is_over=self._is_over)
-            raise _Cancelled
-        if duty in {NodeDuty.DISABLED, NodeDuty.RETIRED, None}:
+        tokens = [member.lease.token for member in self.members]
+        rows = {
+            row[0]: row
+            for row in Job.objects.filter(lease_token__in=tokens).values_list(
+                "lease_token", "cancel_requested_at", "node__duty", "node__health"
+            )
+        }
+        duties: set[str | None] = set()
+        unwanted = []
+        for member in self.members:
+            row = rows.get(member.lease.token)
+            if row is None:
+                self.members.drop(member, why="lease lost")
+                continue
+            _, cancel_requested_at, duty, self.node_health = row
+            duties.add(duty)
+            if cancel_requested_at is not None:
+                unwanted.append(member)
+        self._cancel(unwanted)
+        if not self.members:
+            raise _NothingLeft
+        if duties & {NodeDuty.DISABLED, NodeDuty.RETIRED, None}:
             raise Failure(
                 "node_failed", "the node was disabled", prompt_may_live=True, kind=FailureKind.NONE
             )
 
+    def _cancel(self, unwanted: list[Member]) -> None:
+        """End jobs whose owner wants no more of them; the node goes on only for others."""
+        if unwanted and len(unwanted) == len(self.members) and not self._others_want_it():
+            prompt_stop(self.client, self.prompt_id, is_over=self._is_over)
+        for member in unwanted:
+            job_cancel_confirmed(member.lease)
+            self.members.drop(member, why="job cancelled")
+
+    def _others_want_it(self) -> bool:
+        return prompt_is_wanted(self.prompt_id, besides=[job.id for job in self.members.jobs])
+
     def _is_over(self) -> bool:
-        return self.held.is_lost
+        return not any(member.is_held() for member in self.members)
 
     def _failed(self, failure: Failure) -> None:
-        """Give the job back to the queue, or end it."""
-        if not Job.objects.filter(id=self.job.id, lease_token=self.lease.token).exists():
-            # Whoever took the job may have cancelled its prompt: no failure of the node's.
+        """Give the jobs back to the queue, or end them."""
+        tokens = [member.lease.token for member in self.members]
+        held = set(Job.objects.filter(lease_token__in=tokens).values_list("lease_token", flat=True))
+        for member in self.members:
+            if member.lease.token not in held:
+                # Whoever took the job may have cancelled its prompt: no failure of the node's.
+                self.members.drop(member, why="lease lost")
+        if not self.members:
             self.log.warning("lease lost", problem=failure.problem)
             return
-        self.log.warning("attempt failed", code=failure.code, problem=failure.problem)
-        if failure.prompt_may_live:
+        if failure.prompt_may_live and not self._others_want_it():
             prompt_supersede(self.client, self.prompt_id)
         if failure.kind is FailureKind.MEMORY:
             memory_free(self.client)
+        self._note(failure)
+        for member in self.members:
+            self._end(member, failure)
+
+    def _note(self, failure: Failure) -> None:
+        """Log a failure, and hold it against the node where it was the node's."""
+        self.log.warning("attempt failed", code=failure.code, problem=failure.problem)
         if failure.kind is FailureKind.BLANK:
             node_made_blank(self.node.pk)
         if failure.kind is FailureKind.REFUSED:
             node_quarantine(self.node.pk, problem=failure.problem)
         if failure.avoids_node and failure.kind is FailureKind.INFRASTRUCTURE:
             node_failed(self.node.pk, problem=failure.problem)
-        _end_attempt(self.lease, self.job, failure, node_id=self.node.pk)
 
-
-def _end_attempt(lease: Lease, job: Job, failure: Failure, *, node_id: int | None) -> None:
-    """Give the job back to the queue, end it, or do what its owner asked for meanwhile."""
-    if failure.is_final_for(job):
-        job_fail(lease, code=failure.code, message=MESSAGES[failure.code])
-        return
-    requeued = job_requeue(
-        lease,
-        failure=failure.kind or FailureKind.INFRASTRUCTURE,
-        delay=BACKOFF if failure.kind is FailureKind.INFRASTRUCTURE else timedelta(0),
-        avoid_node_id=node_id if failure.avoids_node else None,
-    )
-    if requeued is None:
-        # Its owner wants it cancelled; or it is not ours any more, and this does nothing.
-        job_cancel_confirmed(lease)
+    def _end(self, member: Member, failure: Failure) -> None:
+        member.end(failure, node_id=self.node.pk)
+        self.members.drop(member, why="attempt ended")
 
 
 def _connection_lend() -> None:
@@ -387,9 +458,13 @@ def _connection_lend() -> None:
         connection.close()
 
 
-class _Cancelled(Exception):
-    """The owner wanted the job to stop, and the node has let go of it."""
+class _NothingLeft(Exception):
+    """Every job has ended or is somebody else's: end without effects."""
+
+
+class _Dropped(Exception):
+    """The job that is being saved is not ours or not wanted any more."""
 
 
 class _Draining(Exception):
-    """This process stops; the job is to be adopted by another."""
+    """This process stops; the jobs are to be adopted by another."""

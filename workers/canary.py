@@ -20,7 +20,9 @@ from workers.clients import client_for
 from workers.comfy.client import ComfyClient
 from workers.comfy.errors import ComfyError, FileError, NodeUnreachable
 from workers.comfy.records import PromptStatus, Verdict
-from workers.workflows.paint import PaintParams, paint_graph, required_classes, required_models
+from workers.workflows.abilities import CLASSES, MODEL_INPUTS, Abilities
+from workers.workflows.build import Unsupported, graph_build
+from workers.workflows.order import Model, Order, Workflow
 
 log = structlog.get_logger(__name__)
 
@@ -45,8 +47,8 @@ def node_canary(node_id: int) -> None:
         return
     client = client_for(node.url)
     try:
-        _check_abilities(client)
-        _check_picture(client, node_id)
+        abilities = abilities_ask(client)
+        _check_picture(client, node_id, abilities)
     except _Superseded:
         return
     except NodeUnreachable as error:
@@ -54,35 +56,48 @@ def node_canary(node_id: int) -> None:
     except (CanaryDied, ComfyError, InvalidImage) as error:
         node_quarantine(node_id, problem=str(error))
     else:
-        node_proved(node_id, workflows=["paint"])
+        node_proved(node_id, workflows=abilities.offers(), abilities=abilities.as_json())
 
 
-def _check_abilities(client: ComfyClient) -> None:
-    for name in sorted(required_classes()):
-        if client.node_class(name) is None:
-            raise CanaryDied(f"It lacks the node class {name}.")
-    for class_name, input_name, file in sorted(required_models()):
-        if file not in client.models(class_name, input_name):
-            raise CanaryDied(f"It lacks the model {file}.")
+def abilities_ask(client: ComfyClient) -> Abilities:
+    """Ask a node for everything that our graphs may use.
+
+    Raises:
+        ComfyError: it did not answer all of it.
+    """
+    classes = {name: client.node_class(name) for name in sorted(CLASSES)}
+    models = {
+        (class_name, input_name, file)
+        for class_name, input_name in sorted(MODEL_INPUTS)
+        if (found := classes[class_name]) is not None
+        for file in found.options(input_name)
+    }
+    there = frozenset(name for name, found in classes.items() if found is not None)
+    return Abilities(classes=there, models=frozenset(models))
 
 
-def _check_picture(client: ComfyClient, node_id: int) -> None:
+def _check_picture(client: ComfyClient, node_id: int, abilities: Abilities) -> None:
     sketch = preset_png(preset_list()[0].id)
     assert sketch is not None
     prompt_id = uuid4()
-    graph = paint_graph(
-        PaintParams(
-            prompt_id=prompt_id,
-            sketch=client.upload_image(sketch).reference,
-            prompt=PROMPT,
-            denoise=DENOISE,
-            steps=STEPS,
-            # Another each time: a server gives back what it made before for the same graph.
-            seed=secrets.randbelow(2**32),
-            width=SIDE_PX,
-            height=SIDE_PX,
-        )
+    order = Order(
+        prompt_id=prompt_id,
+        workflow=Workflow.PAINT,
+        # A node may have the base model alone.
+        model=Model.BASE if "paint" not in abilities.offers() else Model.DISTILLED,
+        sketch=client.upload_image(sketch).reference,
+        prompt=PROMPT,
+        denoise=DENOISE,
+        steps=STEPS,
+        # Another each time: a server gives back what it made before for the same graph.
+        seed=secrets.randbelow(2**32),
+        width=SIDE_PX,
+        height=SIDE_PX,
     )
+    try:
+        graph = graph_build(order, abilities).graph
+    except Unsupported as error:
+        raise CanaryDied(f"It lacks {error.lacks}.") from error
     client.submit(graph, prompt_id=prompt_id, preview="none")
     try:
         verdict = _wait(client, prompt_id, node_id)

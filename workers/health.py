@@ -24,6 +24,7 @@ class Answer:
 
     version: str = ""
     gpu: str = ""
+    memory_mb: int | None = None
     queue_remaining: int = 0
     problem: str = ""
 
@@ -62,7 +63,7 @@ def _note(node: Node, answer: Answer) -> bool:
     if answer.problem:
         node_lost(node.pk, problem=answer.problem)
         return False
-    node_seen(node.pk, version=answer.version, gpu=answer.gpu)
+    node_seen(node.pk, version=answer.version, gpu=answer.gpu, memory_mb=answer.memory_mb)
     return node_prove(node.pk, is_idle=answer.queue_remaining == 0)
 
 
@@ -74,7 +75,13 @@ def _ask(url: str) -> Answer:
         stats = client.system_stats()
     except ComfyError as error:
         return Answer(problem=str(error))
-    return Answer(version=stats.version, gpu=_gpu(stats), queue_remaining=remaining)
+    largest = max((device.vram_total_bytes for device in stats.devices), default=0)
+    return Answer(
+        version=stats.version,
+        gpu=_gpu(stats),
+        memory_mb=largest // 2**20 or None,
+        queue_remaining=remaining,
+    )
 
 
 def _gpu(stats: SystemStats) -> str:

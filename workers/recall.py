@@ -8,6 +8,7 @@ import structlog
 
 from generation.exceptions import NotFound
 from generation.models import Job
+from generation.scheduling import prompt_is_wanted
 from generation.states import ON_NODE, TERMINAL
 from generation.transitions import Lease, job_requeue
 from workers.clients import client_for
@@ -33,7 +34,8 @@ def job_recall(job_id: UUID) -> Job:
     process die in between, the node makes a picture that nobody fetches.
 
     A prompt that its worker is sending at this very moment may run to its end on the node, as
-    after any takeover. The next attempt has a prompt of its own.
+    after any takeover, and so does one that makes other variations too. The next attempt has a
+    prompt of its own.
 
     Raises:
         NotFound: there is no such job.
@@ -51,7 +53,9 @@ def job_recall(job_id: UUID) -> Job:
             continue
         node_name = job.node.name if job.node else None
         log.info("job recalled", job_id=str(job.id), attempt=job.attempt, node=node_name)
-        if job.node is not None and job.prompt_id is not None:
+        if job.node is None or job.prompt_id is None:
+            return requeued
+        if not prompt_is_wanted(job.prompt_id, besides=[job.id]):
             prompt_supersede(client_for(job.node.url), job.prompt_id)
         return requeued
     raise NotRecallable("It moves too fast to be taken back. Look at the queue, then try again.")

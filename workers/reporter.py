@@ -1,15 +1,15 @@
-"""The reporter: a prompt's events as progress for its job's owner, at most four a second."""
+"""The reporter: a prompt's events as progress for its jobs' owner, at most four a second each."""
 
 from __future__ import annotations
 
 import time
 
 from generation.events import progress_publish
-from generation.models import Job
 from generation.previews import Progress as JobProgress
 from generation.previews import progress_put
 from workers.comfy.mailboxes import Follower
 from workers.comfy.protocol import Disconnected, Preview, Progress, Reconnected, Started
+from workers.members import Members
 
 REPORT_EVERY_S = 0.25
 PREVIEW_BYTES_MAX = 4 * 1024 * 1024  # chosen: a 1536² PNG; Redis holds these in memory
@@ -23,10 +23,10 @@ class Reporter:
         has_lost_events: the socket broke; events of this prompt may never come again.
     """
 
-    def __init__(self, job: Job, *, steps: int) -> None:
+    def __init__(self, members: Members, *, steps: int) -> None:
         self.has_started = False
         self.has_lost_events = False
-        self._job = job
+        self._members = members
         self._step = 0
         self._steps = max(1, steps)
         self._preview: bytes | None = None
@@ -69,9 +69,13 @@ class Reporter:
     def _report(self) -> None:
         if self._preview is not None:
             self._previews += 1
-        progress = JobProgress(self._step, self._steps, self._previews)
-        if progress_put(self._job.id, progress, preview=self._preview):
-            progress_publish(self._job, progress)
+        for job in self._members.jobs:
+            # A preview shows the first of the prompt's images, so it is that job's alone.
+            is_shown = job.prompt_index == 0
+            preview = self._preview if is_shown else None
+            progress = JobProgress(self._step, self._steps, self._previews if is_shown else 0)
+            if progress_put(job.id, progress, preview=preview):
+                progress_publish(job, progress)
         self._preview = None
         self._is_stale = False
         self._reported_at = time.monotonic()

@@ -36,12 +36,12 @@ SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
 def image_save(
-    client: ComfyClient, file: OutputFile, job: Job, index: int, look: Callable[[], None]
+    client: ComfyClient, file: OutputFile, job: Job, look: Callable[[], None], *, method: str
 ) -> StoredImage:
     """Fetch, check and keep one image and its thumbnail.
 
     A failed fetch is repeated: the GPU's work is done and stays. `look` is called before each try
-    and raises where the attempt is to stop.
+    and raises where the attempt is to stop. `method` is kept with the image.
 
     Raises:
         Failure: the file never came whole, is blank, has another size, or could not be kept.
@@ -51,10 +51,10 @@ def image_save(
     if is_blank(data):
         raise Failure("blank_image", "the image is blank", FailureKind.BLANK, avoids_node=True)
     look()
-    name = image_name(job.id, job.attempt, index, suffix=SUFFIXES[content_type])
-    thumbnail = image_name(job.id, job.attempt, index, suffix="thumbnail.webp")
+    name = image_name(job.id, job.attempt, 0, suffix=SUFFIXES[content_type])
+    thumbnail = image_name(job.id, job.attempt, 0, suffix="thumbnail.webp")
     _keep({thumbnail: thumbnail_encode(data).data, name: data}, look)
-    return StoredImage(name, thumbnail, content_type, image.width, image.height, len(data))
+    return StoredImage(name, thumbnail, content_type, image.width, image.height, len(data), method)
 
 
 def _keep(blobs: dict[str, bytes], look: Callable[[], None]) -> None:

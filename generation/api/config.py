@@ -13,17 +13,19 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from generation.images import SKETCH_BYTES_MAX, SKETCH_PIXELS_MAX
+from generation.nodes import workflows_offered
 from generation.params import (
     COUNT_MAX,
     COUNT_MIN,
-    DENOISE_DEFAULT,
+    DENOISE_OF_MODE,
+    MODELS,
     MODES,
     PROMPT_CHARS_MAX,
     SIDE_DEFAULT,
     SIZES,
-    STEPS_DEFAULT,
     STEPS_MAX,
     STEPS_MIN,
+    STEPS_OF_MODEL,
 )
 from generation.presets import preset_list
 
@@ -56,6 +58,11 @@ class _DefaultsSerializer(serializers.Serializer[Any]):
     height = serializers.IntegerField()
 
 
+class _ModelSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    steps = serializers.IntegerField(help_text="When a request gives none.")
+
+
 class _PresetSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     name = serializers.CharField()
@@ -67,6 +74,13 @@ class ConfigSerializer(serializers.Serializer[Any]):
     version = serializers.CharField()
     signup_enabled = serializers.BooleanField()
     modes = serializers.ListField(child=serializers.CharField())
+    models = _ModelSerializer(many=True)
+    workflows = serializers.ListField(
+        child=serializers.CharField(),
+        allow_null=True,
+        help_text="What the image machines can make now, as mode[-base][-anchor]; "
+        "null while none answers.",
+    )
     sizes = _SizeSerializer(many=True)
     limits = _LimitsSerializer()
     defaults = _DefaultsSerializer()
@@ -88,10 +102,13 @@ class ConfigView(APIView):
 
 def config() -> dict[str, Any]:
     """The server's limits, defaults and what it can do."""
+    offered = workflows_offered()
     return {
         "version": settings.VERSION,
         "signup_enabled": settings.SIGNUP_ENABLED,
         "modes": list(MODES),
+        "models": [{"id": name, "steps": steps} for name, steps in STEPS_OF_MODEL.items()],
+        "workflows": None if offered is None else sorted(offered),
         "sizes": [{"aspect": a, "width": w, "height": h} for a, w, h in SIZES],
         "limits": {
             "prompt_chars": PROMPT_CHARS_MAX,
@@ -103,8 +120,8 @@ def config() -> dict[str, Any]:
         },
         "defaults": {
             "mode": MODES[0],
-            "denoise": DENOISE_DEFAULT,
-            "steps": STEPS_DEFAULT,
+            "denoise": DENOISE_OF_MODE[MODES[0]],
+            "steps": STEPS_OF_MODEL[MODELS[0]],
             "width": SIDE_DEFAULT,
             "height": SIDE_DEFAULT,
         },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from typing import Any
+from uuid import UUID
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
@@ -12,43 +13,56 @@ from rest_framework import serializers
 
 from generation.images import SKETCH_BYTES_MAX
 from generation.params import (
+    ANCHORING,
     COUNT_MAX,
     COUNT_MIN,
-    DENOISE_DEFAULT,
+    DENOISE_OF_MODE,
+    ENLARGING,
+    FOLLOWING,
+    MODELS,
     MODES,
     PROMPT_CHARS_MAX,
+    REFERENCES_MAX,
     SEED_MAX,
     SIDE_DEFAULT,
-    STEPS_DEFAULT,
     STEPS_MAX,
     STEPS_MIN,
+    STEPS_OF_MODEL,
+    VARIATIONS_PER_SEED,
     JobParams,
     denoise_problem,
     side_problem,
 )
 from generation.presets import preset_list, preset_png
-from generation.services import Submission, seed_draw
+from generation.services import Anchor, OwnImage, Picture, Submission, seed_draw
 from generation.states import JobState, Lane
 
 PRESET_PREFIX = "preset:"
+IMAGE_PREFIX = "image:"
 
 
 @extend_schema_field(OpenApiTypes.STR)
-class SketchField(serializers.Field[bytes, str, str, Any]):
-    """An image as base64, as a data URL, or the name of a preset as `preset:<id>`."""
+class PictureField(serializers.Field[Picture, str, str, Any]):
+    """A picture: base64, a data URL, a preset as `preset:<id>`, or an own image as `image:<id>`."""
 
     default_error_messages = {
-        "not_text": "Give the image as base64 text, a data URL, or preset:<id>.",
+        "not_text": "Give the image as base64 text, a data URL, preset:<id> or image:<id>.",
+        "no_image": "Give image: and the id of one of your images.",
         "not_base64": "This is not base64. Send the bytes of a PNG, JPEG or WebP as base64.",
         "too_large": f"The image has more than {SKETCH_BYTES_MAX // 2**20} MB. Send a smaller one.",
         "no_preset": "There is no such preset. Give one of: {names}.",
         "blank": "The image is empty. Send a PNG, JPEG or WebP.",
     }
 
-    def to_internal_value(self, data: str) -> bytes:
-        """Decode to the image's bytes; what they hold is for the service to judge."""
+    def to_internal_value(self, data: str) -> Picture:
+        """Decode to the image's bytes or id; what they hold is for the service to judge."""
         if not isinstance(data, str):
             self.fail("not_text")
+        if data.startswith(IMAGE_PREFIX):
+            try:
+                return OwnImage(UUID(data.removeprefix(IMAGE_PREFIX)))
+            except ValueError:
+                self.fail("no_image")
         if data.startswith(PRESET_PREFIX):
             drawn = preset_png(data.removeprefix(PRESET_PREFIX))
             if drawn is None:
@@ -65,8 +79,10 @@ class SketchField(serializers.Field[bytes, str, str, Any]):
         except (binascii.Error, ValueError):
             self.fail("not_base64")
 
-    def to_representation(self, value: bytes) -> str:
-        """Encode as base64."""
+    def to_representation(self, value: Picture) -> str:
+        """Name an own image, encode anything else as base64."""
+        if isinstance(value, OwnImage):
+            return f"{IMAGE_PREFIX}{value.id}"
         return base64.b64encode(value).decode()
 
 
@@ -117,20 +133,61 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+class AnchorSerializer(StrictSerializer):
+    """What stays as it is: the white of the mask, of the image."""
+
+    image = PictureField()
+    mask = PictureField()
+
+
 class GenerateSerializer(StrictSerializer):
     """The body of `POST /api/generate`."""
 
-    sketch = SketchField()
+    sketch = PictureField(help_text="For hd and upscale: the finished image.")
     prompt = TextField(
         allow_blank=True, default="", max_length=PROMPT_CHARS_MAX, trim_whitespace=True
     )
+    negative_prompt = TextField(
+        allow_blank=True,
+        default="",
+        max_length=PROMPT_CHARS_MAX,
+        trim_whitespace=True,
+        help_text="What the image should not show; the base model alone listens to it.",
+    )
     mode = serializers.ChoiceField(choices=MODES, default=MODES[0])
-    denoise = NumberField(default=DENOISE_DEFAULT, help_text="0 keeps the sketch, 1 ignores it.")
-    steps = WholeNumberField(default=STEPS_DEFAULT, min_value=STEPS_MIN, max_value=STEPS_MAX)
+    model = serializers.ChoiceField(choices=MODELS, default=MODELS[0])
+    denoise = NumberField(
+        required=False, help_text="0 keeps the sketch, 1 ignores it. Default: the mode's."
+    )
+    steps = WholeNumberField(
+        required=False,
+        min_value=STEPS_MIN,
+        max_value=STEPS_MAX,
+        help_text="Default: the model's, 4 or 20.",
+    )
     seed = WholeNumberField(required=False, allow_null=True, min_value=0, max_value=SEED_MAX)
-    width = WholeNumberField(default=SIDE_DEFAULT, help_text="Pixels, a multiple of 16.")
-    height = WholeNumberField(default=SIDE_DEFAULT, help_text="Pixels, a multiple of 16.")
+    variation = WholeNumberField(
+        default=0,
+        min_value=0,
+        max_value=VARIATIONS_PER_SEED - 1,
+        help_text="Which of the seed's images; with a count, the first.",
+    )
+    width = WholeNumberField(
+        required=False, help_text="Pixels, a multiple of 16. Not for hd and upscale."
+    )
+    height = WholeNumberField(
+        required=False, help_text="Pixels, a multiple of 16. Not for hd and upscale."
+    )
     count = WholeNumberField(default=1, min_value=COUNT_MIN, max_value=COUNT_MAX)
+    references = serializers.ListField(
+        child=PictureField(),
+        default=list,
+        max_length=REFERENCES_MAX,
+        help_text="Further pictures to follow, beside the sketch.",
+    )
+    anchor = AnchorSerializer(
+        required=False, allow_null=True, help_text="What stays as it is, to the pixel."
+    )
     lane = serializers.ChoiceField(choices=[lane.name.lower() for lane in Lane], default="batch")
 
     def validate_denoise(self, value: float) -> float:
@@ -149,23 +206,55 @@ class GenerateSerializer(StrictSerializer):
         """Take the sides that the model can make."""
         return self.validate_width(value)
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Take no field that the mode or the model would ignore."""
+        mode = attrs["mode"]
+        problems: dict[str, list[str]] = {}
+        if mode in ENLARGING:
+            for side in {"width", "height"} & attrs.keys():
+                problems[side] = [f"Leave it out: {mode} makes the image twice as large."]
+            if attrs["count"] > 1:
+                problems["count"] = [f"Leave it out: {mode} makes one image."]
+        if mode == "upscale":
+            for name in ("denoise", "steps"):
+                if name in attrs:
+                    problems[name] = ["Leave it out: upscale draws nothing new."]
+            if attrs["model"] != MODELS[0]:
+                problems["model"] = ["Leave it out: upscale draws nothing new."]
+        if mode == "follow" and "denoise" in attrs:
+            problems["denoise"] = ["Leave it out: follow always draws anew. Or use the mode paint."]
+        if attrs["negative_prompt"] and (attrs["model"] != "base" or mode == "upscale"):
+            problems["negative_prompt"] = ["Leave it out, or use the model base, which listens."]
+        if attrs["references"] and mode not in FOLLOWING:
+            problems["references"] = ["Leave them out, or use the mode follow."]
+        if attrs.get("anchor") and mode not in ANCHORING:
+            problems["anchor"] = ["Leave it out, or use the mode paint or follow."]
+        if problems:
+            raise serializers.ValidationError(problems)
+        return attrs
+
     def submission(self) -> Submission:
         """The checked request. Call after `is_valid`."""
         values = self.validated_data
-        seed = values.get("seed")
+        seed, anchor = values.get("seed"), values.get("anchor")
         return Submission(
             sketch=values["sketch"],
             params=JobParams(
                 prompt=values["prompt"],
+                negative_prompt=values["negative_prompt"],
                 mode=values["mode"],
-                denoise=values["denoise"],
-                steps=values["steps"],
+                model=values["model"],
+                denoise=values.get("denoise", DENOISE_OF_MODE[values["mode"]]),
+                steps=values.get("steps", STEPS_OF_MODEL[values["model"]]),
                 seed=seed_draw() if seed is None else seed,
-                width=values["width"],
-                height=values["height"],
+                variation=values["variation"],
+                width=values.get("width", SIDE_DEFAULT),
+                height=values.get("height", SIDE_DEFAULT),
             ),
             count=values["count"],
             lane=Lane[values["lane"].upper()],
+            references=tuple(values["references"]),
+            anchor=Anchor(anchor["image"], anchor["mask"]) if anchor else None,
         )
 
 
@@ -193,13 +282,19 @@ class ImageSerializer(serializers.Serializer[Any]):
     thumbnail_url = serializers.CharField()
     width = serializers.IntegerField()
     height = serializers.IntegerField()
+    method = serializers.CharField(help_text="How it was enlarged: with a model, or lanczos.")
 
 
 class ParamsSerializer(serializers.Serializer[Any]):
     """What was asked for."""
 
     prompt = serializers.CharField()
+    negative_prompt = serializers.CharField()
     mode = serializers.ChoiceField(choices=MODES)
+    model = serializers.ChoiceField(choices=MODELS)
+    variation = serializers.IntegerField()
+    references = serializers.IntegerField(help_text="How many, beside the sketch.")
+    anchored = serializers.BooleanField()
     denoise = serializers.FloatField()
     steps = serializers.IntegerField()
     width = serializers.IntegerField()

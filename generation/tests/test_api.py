@@ -138,7 +138,7 @@ REFUSED: dict[str, tuple[object, str]] = {
     "prompt a list": (request_body(prompt=["a house"]), "prompt"),
     "prompt with a null character": (request_body(prompt="a\0house"), "prompt"),
     "prompt with a lone surrogate": (raw_body("prompt", '"\\udc00"'), "prompt"),
-    "mode unknown": (request_body(mode="follow"), "mode"),
+    "mode unknown": (request_body(mode="sculpt"), "mode"),
     "mode null": (request_body(mode=None), "mode"),
     "mode a list": (request_body(mode=["paint"]), "mode"),
     "mode a lone surrogate": (raw_body("mode", '"\\ud800"'), "mode"),
@@ -310,7 +310,8 @@ def test_a_batch_has_as_many_jobs_as_were_asked_for(
     response = posted(api, GENERATE, request_body(count=count, seed=5))
 
     assert response.status_code == 202
-    assert [job["seed"] for job in response.json()["jobs"]] == list(range(5, 5 + count))
+    named = [(job["seed"], job["params"]["variation"]) for job in response.json()["jobs"]]
+    assert named == [(5 + index // 4, index % 4) for index in range(count)]
     assert {job["batch_id"] for job in response.json()["jobs"]} == {response.json()["batch_id"]}
 
 
@@ -831,7 +832,9 @@ def test_the_configuration_is_public(db: None, settings: Settings) -> None:
     assert response.status_code == 200
     config = response.json()
     assert config["signup_enabled"] is settings.SIGNUP_ENABLED
-    assert config["modes"] == ["paint"]
+    assert config["modes"] == ["paint", "follow", "hd", "upscale"]
+    assert config["models"] == [{"id": "distilled", "steps": 4}, {"id": "base", "steps": 20}]
+    assert config["workflows"] is None
     assert config["sizes"][0] == {"aspect": "1:1", "width": 512, "height": 512}
     assert len(config["sizes"]) == len(SIZES)
     assert config["limits"] == {

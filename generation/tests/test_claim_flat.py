@@ -109,7 +109,7 @@ def queue_fill(users: list[User], start: int, stop: int) -> None:
             user=users[number % USERS],
             index=number // USERS,
             lane=Lane.BATCH,
-            mode="paint",
+            workflow="paint",
             params=as_json,
             sketch=f"sketches/{number % USERS}/x.png",
             created_at=long_ago + timedelta(milliseconds=number),
@@ -150,6 +150,7 @@ def users(settings: Settings) -> list[User]:
             url=f"http://node-{number}:1",
             depth=TIMED,
             health=NodeHealth.HEALTHY,
+            images_per_prompt=1,
         )
     return users
 

@@ -107,7 +107,13 @@ def claims_until_none() -> list[Claim]:
 
 
 def test_no_job_is_claimed_twice(owner: User, node: Node, submit: Submit) -> None:
-    Node.objects.create(name="two", url="http://127.0.0.1:2", depth=30, health=NodeHealth.HEALTHY)
+    Node.objects.create(
+        name="two",
+        url="http://127.0.0.1:2",
+        depth=30,
+        health=NodeHealth.HEALTHY,
+        images_per_prompt=1,
+    )
     Node.objects.filter(pk=node.pk).update(depth=30)
     jobs = submit(owner, count=50)
 
@@ -125,7 +131,11 @@ def test_no_job_is_claimed_twice(owner: User, node: Node, submit: Submit) -> Non
 
 def test_no_node_ever_holds_more_than_its_depth(owner: User, node: Node, submit: Submit) -> None:
     second = Node.objects.create(
-        name="two", url="http://127.0.0.1:2", depth=3, health=NodeHealth.HEALTHY
+        name="two",
+        url="http://127.0.0.1:2",
+        depth=3,
+        health=NodeHealth.HEALTHY,
+        images_per_prompt=1,
     )
     submit(owner, count=50)
 

@@ -238,7 +238,9 @@ def test_flags_of_those_who_wait_for_nothing_go(owner: User, node: Node, submit:
 
 
 def test_two_nodes_are_filled_evenly(owner: User, node: Node, submit: Submit) -> None:
-    Node.objects.create(name="two", url="http://127.0.0.1:2", health=NodeHealth.HEALTHY)
+    Node.objects.create(
+        name="two", url="http://127.0.0.1:2", health=NodeHealth.HEALTHY, images_per_prompt=1
+    )
     submit(owner, count=4)
 
     nodes = [claim.node.name for claim in iter(job_claim, None) if claim]

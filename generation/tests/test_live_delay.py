@@ -41,7 +41,11 @@ class Machines:
         for index in range(count):
             name = f"node-{index}"
             node = Node.objects.create(
-                name=name, url=f"http://{name}:1", depth=DEPTH, health=NodeHealth.HEALTHY
+                name=name,
+                url=f"http://{name}:1",
+                depth=DEPTH,
+                health=NodeHealth.HEALTHY,
+                images_per_prompt=1,
             )
             self.prompts[node.pk] = deque()
         self.claimed: list[UUID] = []  # in order, all there ever were

@@ -183,7 +183,7 @@ def test_a_stuck_node_that_missed_a_probe_is_still_stuck(node: Node) -> None:
 
 
 def test_what_a_node_says_of_itself_is_kept_as_far_as_it_fits(node: Node) -> None:
-    node_seen(node.pk, version="v" * 500, gpu="g" * 500)
+    node_seen(node.pk, version="v" * 500, gpu="g" * 500, memory_mb=24_000)
 
     node.refresh_from_db()
     assert (len(node.version), len(node.gpu)) == (40, 120)
@@ -191,7 +191,7 @@ def test_what_a_node_says_of_itself_is_kept_as_far_as_it_fits(node: Node) -> Non
 
 @pytest.mark.parametrize("text", ["a\x00b", "a\ud800b", "a\nb"], ids=["NUL", "half", "line"])
 def test_whatever_a_node_says_can_be_kept(node: Node, text: str) -> None:
-    node_seen(node.pk, version=text, gpu=text)
+    node_seen(node.pk, version=text, gpu=text, memory_mb=None)
     node_lost(node.pk, problem=text)
 
     node.refresh_from_db()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from uuid import UUID
 
@@ -70,19 +71,65 @@ def test_every_offered_size_can_be_made_and_has_its_aspect(
 
 
 def test_after_the_last_seed_that_javascript_holds_comes_the_first() -> None:
-    assert [params(seed=SEED_MAX).variation(index).seed for index in (0, 1, 2)] == [SEED_MAX, 0, 1]
+    last = params(seed=SEED_MAX)
+
+    seeds = [last.variation_after(index).seed for index in (0, 3, 4, 8)]
+
+    assert seeds == [SEED_MAX, SEED_MAX, 0, 1]
+
+
+def test_variations_count_up_under_a_seed_before_the_next_seed_comes() -> None:
+    first = params(seed=7, variation=2)
+
+    after = [first.variation_after(index) for index in range(4)]
+
+    assert [(one.seed, one.variation) for one in after] == [(7, 2), (7, 3), (8, 0), (8, 1)]
+
+
+def test_only_the_next_variation_of_the_same_seed_is_the_next() -> None:
+    first = params(seed=7, variation=1)
+
+    assert params(seed=7, variation=2).is_next_of(first)
+    assert not params(seed=7, variation=3).is_next_of(first)
+    assert not params(seed=8, variation=2).is_next_of(first)
+    assert not params(seed=7, variation=2, prompt="another").is_next_of(first)
+
+
+@pytest.mark.parametrize(
+    ("changes", "workflow"),
+    [
+        ({}, "paint"),
+        ({"model": "base"}, "paint-base"),
+        ({"mode": "follow", "anchor_image": "a", "anchor_mask": "m"}, "follow-anchor"),
+        ({"model": "base", "anchor_image": "a", "anchor_mask": "m"}, "paint-base-anchor"),
+        ({"mode": "hd", "model": "base"}, "hd-base"),
+        ({"mode": "upscale"}, "upscale"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_workflow_is_named_by_what_a_node_must_have_for_it(
+    changes: dict[str, str], workflow: str
+) -> None:
+    assert params(**changes).workflow == workflow
 
 
 def test_parameters_survive_being_kept() -> None:
-    original = params(prompt='ümlaut "quotes" 🦙', denoise=0.1)
+    original = params(prompt='ümlaut "quotes" 🦙', denoise=0.1, references=("a", "b"))
 
-    assert JobParams.from_json(original.as_json()) == original
+    assert JobParams.from_json(json.loads(json.dumps(original.as_json()))) == original
+
+
+def test_parameters_that_an_older_version_kept_can_be_read() -> None:
+    newer = ("model", "negative_prompt", "variation", "references", "anchor_image", "anchor_mask")
+    kept = {name: value for name, value in params().as_json().items() if name not in newer}
+
+    assert JobParams.from_json(kept) == params()
 
 
 def test_another_seed_changes_nothing_else() -> None:
     original = params(seed=7)
 
-    changed = original.variation(1)
+    changed = original.variation_after(4)
 
     assert changed.as_json() == {**original.as_json(), "seed": 8}
 

@@ -67,7 +67,12 @@ def test_the_parameters_are_what_was_asked_for(owner: User, submit: Submit) -> N
     assert payload["seed"] == 11
     assert payload["params"] == {
         "prompt": "an owl",
+        "negative_prompt": "",
         "mode": "paint",
+        "model": "distilled",
+        "variation": 0,
+        "references": 0,
+        "anchored": False,
         "denoise": 0.5,
         "steps": 9,
         "width": 688,

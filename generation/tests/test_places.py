@@ -19,7 +19,9 @@ Submit = Callable[..., list[Job]]
 @pytest.fixture
 def second_node(node: Node) -> Node:
     """Another node that answers."""
-    return Node.objects.create(name="two", url="http://127.0.0.1:2", health=NodeHealth.HEALTHY)
+    return Node.objects.create(
+        name="two", url="http://127.0.0.1:2", health=NodeHealth.HEALTHY, images_per_prompt=1
+    )
 
 
 def test_only_waiting_jobs_have_a_place(owner: User, node: Node, submit: Submit) -> None:

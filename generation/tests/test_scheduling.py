@@ -25,7 +25,9 @@ Submit = Callable[..., list[Job]]
 @pytest.fixture
 def second_node(node: Node) -> Node:
     """Another node that answers."""
-    return Node.objects.create(name="two", url="http://127.0.0.1:2", health=NodeHealth.HEALTHY)
+    return Node.objects.create(
+        name="two", url="http://127.0.0.1:2", health=NodeHealth.HEALTHY, images_per_prompt=1
+    )
 
 
 def claimed_ids() -> list[object]:
@@ -141,8 +143,8 @@ def test_a_job_that_ended_makes_room(
 def test_a_node_that_cannot_work_gets_nothing(
     owner: User, node: Node, submit: Submit, changes: dict[str, object]
 ) -> None:
-    Node.objects.filter(pk=node.pk).update(**changes)
     submit(owner)
+    Node.objects.filter(pk=node.pk).update(**changes)
 
     assert job_claim() is None
 

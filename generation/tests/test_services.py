@@ -60,12 +60,13 @@ def limited(settings: Settings, **limits: object) -> None:
 # --- Submitting ---
 
 
-def test_variations_count_up_from_the_seed_in_order(owner: User) -> None:
-    answer = job_submit(owner, submission(count=5, seed=40))
+def test_four_variations_share_a_seed_and_the_next_follow_in_order(owner: User) -> None:
+    answer = job_submit(owner, submission(count=6, seed=40))
 
-    assert [job["seed"] for job in answer["jobs"]] == [40, 41, 42, 43, 44]
+    named = [(job["seed"], job["params"]["variation"]) for job in answer["jobs"]]
+    assert named == [(40, 0), (40, 1), (40, 2), (40, 3), (41, 0), (41, 1)]
     jobs = Job.objects.filter(batch_id=answer["batch_id"]).order_by("index")
-    assert [job.parameters.seed for job in jobs] == [40, 41, 42, 43, 44]
+    assert [(job.parameters.seed, job.parameters.variation) for job in jobs] == named
     assert [str(job.id) for job in jobs] == [job["id"] for job in answer["jobs"]]
     created = [job.created_at for job in jobs]
     assert created == sorted(set(created))
@@ -76,7 +77,7 @@ def test_variations_share_all_but_the_seed(owner: User) -> None:
 
     rows = Job.objects.all()
     assert len({row.sketch for row in rows}) == 1
-    assert {dataclasses.replace(row.parameters, seed=0) for row in rows} == {
+    assert {dataclasses.replace(row.parameters, seed=0, variation=0) for row in rows} == {
         params(seed=0, prompt="an owl", denoise=0.3)
     }
 

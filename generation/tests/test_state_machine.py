@@ -96,12 +96,17 @@ class Jobs(RuleBasedStateMachine):
         super().__init__()
         self.sandbox = transaction.atomic()
         self.sandbox.__enter__()
-        # Two prompts, and one: of the second user at most one at a time.
+        # Two prompts, and one: of the second user at most one at a time. Variations share a prompt
+        # on the first node alone.
         self.nodes = [
             Node.objects.create(
-                name=name, url=f"http://{name}:1", depth=depth, health=NodeHealth.HEALTHY
+                name=name,
+                url=f"http://{name}:1",
+                depth=depth,
+                images_per_prompt=images,
+                health=NodeHealth.HEALTHY,
             )
-            for name, depth in (("one", 2), ("two", 1))
+            for name, depth, images in (("one", 2, 4), ("two", 1, 1))
         ]
         plan = Plan.objects.create(name="studio", weight=3, in_flight_limit=1)
         self.users = [
@@ -662,8 +667,9 @@ def job_claim_counted(attempts: Counter[UUID]) -> Lease | None:
     """Claim everything that can be claimed, counting; the last lease."""
     last = None
     while (claim := job_claim()) is not None:
-        attempts[claim.job.id] += 1
-        last = claim.lease
+        for lease, job in claim.members:
+            attempts[job.id] += 1
+            last = lease
     return last
 
 

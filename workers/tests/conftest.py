@@ -13,7 +13,8 @@ import pytest
 import requests
 
 from generation.models import Node, NodeHealth
-from workers.clients import clients_close
+from workers.canary import abilities_ask
+from workers.clients import client_for, clients_close
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,5 +79,12 @@ def impatient(settings: Any) -> None:
 
 
 def node_for(simulator: Simulator, name: str = "one") -> Node:
-    """The node row of a simulator."""
-    return Node.objects.create(name=name, url=simulator.url, health=NodeHealth.HEALTHY)
+    """The row of a simulator whose canary was good."""
+    abilities = abilities_ask(client_for(simulator.url))
+    return Node.objects.create(
+        name=name,
+        url=simulator.url,
+        health=NodeHealth.HEALTHY,
+        workflows=abilities.offers(),
+        abilities=abilities.as_json(),
+    )

@@ -308,7 +308,7 @@ def test_a_black_node_is_quarantined_and_its_jobs_are_made_again_elsewhere(
     owner: User, submit: Submit, faulty: Faulty, well: Simulator
 ) -> None:
     black = node_for(faulty("black-image"), "black")
-    jobs = submit(owner, count=2)
+    jobs = [*submit(owner), *submit(owner)]
     claims = [job_claim(), job_claim()]
     node_for(well, "well")
     for claim in claims:

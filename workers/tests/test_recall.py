@@ -14,13 +14,14 @@ from django.db import connections
 
 from generation.exceptions import NotFound
 from generation.models import Job, Node, NodeHealth
-from generation.scheduling import Claim, job_claim
+from generation.scheduling import job_claim
 from generation.states import ON_NODE, TERMINAL, JobState
 from generation.tests.stages import bring, event_types, expire, ledger_kinds, row_of, traces_of
 from generation.transitions import job_advance, job_cancel_request, job_succeed, leases_renew
 from usage.models import User
 from workers.attempt import _Attempt, attempt_adopt, attempt_run
 from workers.failures import Failure, FailureKind
+from workers.members import members_held
 from workers.recall import NotRecallable, job_recall
 from workers.tests.conftest import Simulator, node_for
 
@@ -159,13 +160,14 @@ def test_a_worker_that_sees_its_recalled_prompt_end_blames_nobody(
 ) -> None:
     (job,) = submit(owner)
     lease = bring(job, node, JobState.RUNNING)
-    attempt = _Attempt(Claim(lease, job, node), is_adopted=False)
-    job_recall(job.id)
-    before = traces_of(job.id)
+    assert job.prompt_id is not None
+    failure = Failure("node_failed", "interrupted", FailureKind.INFRASTRUCTURE, avoids_node=True)
 
-    attempt._failed(
-        Failure("node_failed", "interrupted", FailureKind.INFRASTRUCTURE, avoids_node=True)
-    )
+    with members_held([(lease, job)]) as members:
+        attempt = _Attempt(members, node, job.prompt_id, is_adopted=False)
+        job_recall(job.id)
+        before = traces_of(job.id)
+        attempt._failed(failure)
 
     node.refresh_from_db()
     assert (node.failures, node.health) == (0, NodeHealth.HEALTHY)

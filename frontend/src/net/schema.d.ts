@@ -263,6 +263,11 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description What stays as it is: the white of the mask, of the image. */
+        Anchor: {
+            image: string;
+            mask: string;
+        };
         /** @description Every refusal: a stable code, a sentence, and values for programs. */
         ApiError: {
             code: string;
@@ -290,6 +295,9 @@ export interface components {
             version: string;
             signup_enabled: boolean;
             modes: string[];
+            models: components["schemas"]["_Model"][];
+            /** @description What the image machines can make now, as mode[-base][-anchor]; null while none answers. */
+            workflows: string[] | null;
             sizes: components["schemas"]["_Size"][];
             limits: components["schemas"]["_Limits"];
             defaults: components["schemas"]["_Defaults"];
@@ -315,33 +323,43 @@ export interface components {
         };
         /** @description The body of `POST /api/generate`. */
         Generate: {
+            /** @description For hd and upscale: the finished image. */
             sketch: string;
             /** @default  */
             prompt?: string;
+            /**
+             * @description What the image should not show; the base model alone listens to it.
+             * @default
+             */
+            negative_prompt?: string;
             /** @default paint */
             mode?: components["schemas"]["ModeEnum"];
+            /** @default distilled */
+            model?: components["schemas"]["ModelEnum"];
             /**
              * Format: double
-             * @description 0 keeps the sketch, 1 ignores it.
-             * @default 0.75
+             * @description 0 keeps the sketch, 1 ignores it. Default: the mode's.
              */
             denoise?: number;
-            /** @default 4 */
+            /** @description Default: the model's, 4 or 20. */
             steps?: number;
             /** Format: int64 */
             seed?: number | null;
             /**
-             * @description Pixels, a multiple of 16.
-             * @default 512
+             * @description Which of the seed's images; with a count, the first.
+             * @default 0
              */
+            variation?: number;
+            /** @description Pixels, a multiple of 16. Not for hd and upscale. */
             width?: number;
-            /**
-             * @description Pixels, a multiple of 16.
-             * @default 512
-             */
+            /** @description Pixels, a multiple of 16. Not for hd and upscale. */
             height?: number;
             /** @default 1 */
             count?: number;
+            /** @description Further pictures to follow, beside the sketch. */
+            references?: string[];
+            /** @description What stays as it is, to the pixel. */
+            anchor?: components["schemas"]["Anchor"] | null;
             /** @default batch */
             lane?: components["schemas"]["LaneEnum"];
         };
@@ -355,6 +373,8 @@ export interface components {
             thumbnail_url: string;
             width: number;
             height: number;
+            /** @description How it was enlarged: with a model, or lanczos. */
+            method: string;
         };
         /** @description A job as its owner sees it; see `generation.payloads.JobPayload`. */
         Job: {
@@ -401,11 +421,19 @@ export interface components {
             is_staff: boolean;
         };
         /** @enum {string} */
-        ModeEnum: "paint";
+        ModeEnum: "paint" | "follow" | "hd" | "upscale";
+        /** @enum {string} */
+        ModelEnum: "distilled" | "base";
         /** @description What was asked for. */
         Params: {
             prompt: string;
+            negative_prompt: string;
             mode: components["schemas"]["ModeEnum"];
+            model: components["schemas"]["ModelEnum"];
+            variation: number;
+            /** @description How many, beside the sketch. */
+            references: number;
+            anchored: boolean;
             /** Format: double */
             denoise: number;
             steps: number;
@@ -450,6 +478,11 @@ export interface components {
             count: components["schemas"]["_Range"];
             steps: components["schemas"]["_Range"];
             daily: number | null;
+        };
+        _Model: {
+            id: string;
+            /** @description When a request gives none. */
+            steps: number;
         };
         _Preset: {
             id: string;

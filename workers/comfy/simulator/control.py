@@ -6,6 +6,7 @@ from aiohttp import web
 
 from workers.comfy.simulator.executor import Executor
 from workers.comfy.simulator.faults import Faults, UnknownFault, fault_from_fields
+from workers.comfy.simulator.files import FileRoutes
 from workers.comfy.simulator.prompt_queue import PromptQueue
 from workers.comfy.simulator.sockets import Sockets
 
@@ -14,12 +15,18 @@ class Control:
     """`GET /simulator/state`, `POST /simulator/fault`, `DELETE /simulator/fault`."""
 
     def __init__(
-        self, queue: PromptQueue, executor: Executor, sockets: Sockets, faults: Faults
+        self,
+        queue: PromptQueue,
+        executor: Executor,
+        sockets: Sockets,
+        faults: Faults,
+        files: FileRoutes,
     ) -> None:
         self._queue = queue
         self._executor = executor
         self._sockets = sockets
         self._faults = faults
+        self._files = files
 
     def add_to(self, application: web.Application) -> None:
         """Add the routes."""
@@ -50,5 +57,6 @@ class Control:
             "running": [prompt.prompt_id for prompt in self._queue.running()],
             "pending": [prompt.prompt_id for prompt in self._queue.pending()],
             "sockets": self._sockets.count(),
+            "uploads": self._files.uploads,
             "faults": self._faults.snapshot(),
         }

@@ -17,6 +17,7 @@ class FileRoutes:
     def __init__(self, folders: Folders, faults: Faults) -> None:
         self._folders = folders
         self._faults = faults
+        self.uploads = 0  # how many files were sent
 
     async def upload(self, request: web.Request) -> web.Response:
         """Store a file in input/ (or another folder)."""
@@ -31,6 +32,7 @@ class FileRoutes:
                 fields[part.name] = (await part.read()).decode("utf-8", "replace")
         if image is None:
             return web.Response(status=400)
+        self.uploads += 1
         try:
             stored = self._folders.store_upload(
                 image[1],

@@ -65,6 +65,7 @@ class Server:
             drop_sockets=self._drop_sockets,
         )
         self._executor = Executor(self._queue, surroundings)
+        self._files = FileRoutes(self._folders, self._faults)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def application(self) -> web.Application:
@@ -73,7 +74,9 @@ class Server:
         for method, path, handler in self._routes():
             application.router.add_route(method, path, handler)
             application.router.add_route(method, "/api" + path, handler)
-        Control(self._queue, self._executor, self._sockets, self._faults).add_to(application)
+        Control(self._queue, self._executor, self._sockets, self._faults, self._files).add_to(
+            application
+        )
         # ComfyUI serves its pages from "/": a path that nothing else answers is a missing page,
         # and a POST to it is a method that pages do not have.
         application.router.add_get("/{tail:.*}", _no_page)
@@ -95,7 +98,7 @@ class Server:
         await self._sockets.close()
 
     def _routes(self) -> list[tuple[str, str, Handler]]:
-        files = FileRoutes(self._folders, self._faults)
+        files = self._files
         routes: list[tuple[str, str, Handler]] = [
             ("GET", "/ws", self._ws),
             ("GET", "/prompt", self._get_prompt),

@@ -1,0 +1,49 @@
+"""Uploads: pictures that a node has already are not sent again."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from generation.storage import blob_read
+from workers.comfy.client import ComfyClient
+
+FOLDER = "llamasketch"
+REMEMBERED = 4096  # chosen: some hundred bytes each, and a live session sends one a second
+
+_lock = threading.Lock()
+_known: OrderedDict[tuple[str, str, str], str] = OrderedDict()
+
+
+def picture_upload(client: ComfyClient, name: str, *, attempt: int) -> str:
+    """Bring a picture from storage to a node; return what its graph nodes call it there.
+
+    Names in storage hold their content's hash, so a picture that this process has sent stays good
+    for as long as the node keeps its input folder; `uploads_forget` where it has not.
+
+    Raises:
+        FileNotFoundError: it is not in storage.
+        ComfyError: the node did not take it.
+    """
+    folder = FOLDER if attempt == 1 else f"{FOLDER}/attempt-{attempt}"
+    key = (client.base_url, folder, name)
+    with _lock:
+        known = _known.get(key)
+        if known is not None:
+            _known.move_to_end(key)
+            return known
+    reference = client.upload_image(blob_read(name), subfolder=folder).reference
+    with _lock:
+        _known[key] = reference
+        while len(_known) > REMEMBERED:
+            _known.popitem(last=False)
+    return reference
+
+
+def uploads_forget(client: ComfyClient) -> bool:
+    """Forget what a node has, for it says that it has not; False when nothing was remembered."""
+    with _lock:
+        stale = [key for key in _known if key[0] == client.base_url]
+        for key in stale:
+            del _known[key]
+    return bool(stale)
