@@ -2,19 +2,21 @@
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from workers.comfy.simulator.bench import Bench
 from workers.comfy.simulator.cache import CachedResult
 from workers.comfy.simulator.catalogue import NodeClass
 from workers.comfy.simulator.faults import FaultKind
+from workers.comfy.simulator.masking import composited, grown, held
 from workers.comfy.simulator.painter import Brief, paint
 from workers.comfy.simulator.previews import preview_jpeg
 from workers.comfy.simulator.values import (
@@ -25,6 +27,7 @@ from workers.comfy.simulator.values import (
     Mask,
     Noise,
     Pixels,
+    Plane,
     Sigmas,
     Token,
 )
@@ -59,10 +62,75 @@ def _load_image(bench: Bench, inputs: Inputs) -> CachedResult:
     reference = str(inputs["image"])
     path = bench.folders.input_path(reference) or bench.folders.folder("input") / reference
     with Image.open(path) as opened:
-        # Like ComfyUI: alpha is dropped, and what is hidden under it shows.
-        image = ImageOps.exif_transpose(opened).convert("RGB")
-        pixels: Pixels = np.asarray(image, dtype=np.uint8)
-    return CachedResult(((pixels,), Mask(pixels.shape[1], pixels.shape[0])))
+        image = ImageOps.exif_transpose(opened)
+        # Like ComfyUI: alpha is dropped, and what is hidden under it shows. The mask is where the
+        # picture is transparent; of an opaque one it is empty, and of another size.
+        pixels: Pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
+        mask = Mask(np.zeros((64, 64), np.float32))
+        if "A" in image.getbands() or "transparency" in image.info:
+            mask = Mask(1.0 - _channel(image, "alpha"))
+    return CachedResult(((pixels,), mask))
+
+
+def _load_image_mask(bench: Bench, inputs: Inputs) -> CachedResult:
+    reference, channel = str(inputs["image"]), str(inputs["channel"])
+    path = bench.folders.input_path(reference) or bench.folders.folder("input") / reference
+    with Image.open(path) as opened:
+        values = _channel(ImageOps.exif_transpose(opened), channel)
+    return CachedResult((Mask(1.0 - values if channel == "alpha" else values),))
+
+
+def _channel(image: Image.Image, name: str) -> Plane:
+    """Return one channel ("red" … "alpha") as numbers from 0 to 1."""
+    channel = image.convert("RGBA").getchannel(name[0].upper())
+    return np.asarray(channel, dtype=np.float32) / np.float32(255.0)
+
+
+def _image_to_mask(_bench: Bench, inputs: Inputs) -> CachedResult:
+    images: Images = inputs["image"]
+    channel = ("red", "green", "blue", "alpha").index(str(inputs["channel"]))
+    return CachedResult((Mask(images[0][..., channel].astype(np.float32) / np.float32(255.0)),))
+
+
+def _grow_mask(_bench: Bench, inputs: Inputs) -> CachedResult:
+    mask: Mask = inputs["mask"]
+    corners = bool(inputs["tapered_corners"])
+    values = grown(mask.values, int(inputs["expand"]), has_tapered_corners=corners)
+    return CachedResult((Mask(values),))
+
+
+def _composite(_bench: Bench, inputs: Inputs) -> CachedResult:
+    destination: Images = inputs["destination"]
+    source: Images = inputs["source"]
+    if inputs["resize_source"]:
+        size = (destination[0].shape[1], destination[0].shape[0])
+        source = tuple(_resized(pixels, size, Image.Resampling.BILINEAR) for pixels in source)
+    x, y = int(inputs["x"]), int(inputs["y"])
+    laid = (
+        composited(pixels, source[place % len(source)], inputs.get("mask"), x=x, y=y)
+        for place, pixels in enumerate(destination)
+    )
+    return CachedResult((tuple(laid),))
+
+
+def _noise_mask(_bench: Bench, inputs: Inputs) -> CachedResult:
+    return CachedResult((replace(inputs["samples"], noise_mask=inputs["mask"]),))
+
+
+def _upscale(_bench: Bench, inputs: Inputs) -> CachedResult:
+    # Models say by how much they enlarge in their names; this one draws nothing, it sharpens.
+    named = re.search(r"(\d)x|x(\d)", inputs["upscale_model"].name, re.IGNORECASE)
+    factor = int(named[1] or named[2]) if named else 4
+    enlarged = []
+    for pixels in inputs["image"]:
+        size = (pixels.shape[1] * factor, pixels.shape[0] * factor)
+        image = Image.fromarray(_resized(pixels, size, Image.Resampling.BICUBIC))
+        enlarged.append(np.asarray(image.filter(ImageFilter.SHARPEN), dtype=np.uint8))
+    return CachedResult((tuple(enlarged),))
+
+
+def _resized(pixels: Pixels, size: tuple[int, int], method: Image.Resampling) -> Pixels:
+    return np.asarray(Image.fromarray(pixels).resize(size, method), dtype=np.uint8)
 
 
 _METHODS = {
@@ -147,12 +215,15 @@ def _text(_bench: Bench, inputs: Inputs) -> CachedResult:
 
 
 def _zero_out(_bench: Bench, inputs: Inputs) -> CachedResult:
-    return CachedResult((Conditioning("", inputs["conditioning"].reference),))
+    return CachedResult((replace(inputs["conditioning"], text=""),))
 
 
 def _reference(_bench: Bench, inputs: Inputs) -> CachedResult:
     conditioning: Conditioning = inputs["conditioning"]
-    return CachedResult((Conditioning(conditioning.text, inputs.get("latent")),))
+    latent: Latent | None = inputs.get("latent")
+    if latent is None:
+        return CachedResult((conditioning,))
+    return CachedResult((replace(conditioning, references=(*conditioning.references, latent)),))
 
 
 def _inpaint(_bench: Bench, inputs: Inputs) -> CachedResult:
@@ -161,7 +232,7 @@ def _inpaint(_bench: Bench, inputs: Inputs) -> CachedResult:
 
 
 def _guider(_bench: Bench, inputs: Inputs) -> CachedResult:
-    return CachedResult((Guider(inputs["positive"]),))
+    return CachedResult((Guider(inputs["positive"], inputs["negative"], float(inputs["cfg"])),))
 
 
 def _noise(_bench: Bench, inputs: Inputs) -> CachedResult:
@@ -206,31 +277,42 @@ def _sample(bench: Bench, inputs: Inputs) -> CachedResult:
 
 
 def _pictures(inputs: Inputs, latent: Latent, sigmas: Sigmas) -> Images:
-    conditioning: Conditioning = inputs["guider"].positive
-    sketches: Images = latent.pictures
-    if not sketches and conditioning.reference is not None:
-        sketches = conditioning.reference.pictures
+    guider: Guider = inputs["guider"]
+    references = guider.positive.references
+    sketches = references[0].pictures if references else latent.pictures
     if sigmas.steps == 0 and latent.pictures:
         return latent.pictures
     painted = []
     for place, index in enumerate(latent.noise_indices):
         brief = Brief(
-            prompt=conditioning.text,
-            seed=_mixed(inputs["noise"].seed, index),
+            prompt=guider.positive.text,
+            seed=_seed(inputs["noise"], index, guider),
             denoise=sigmas.denoise,
             steps=sigmas.steps,
             width_px=latent.width,
             height_px=latent.height,
         )
-        painted.append(paint(sketches[place % len(sketches)] if sketches else None, brief))
+        picture = paint(sketches[place % len(sketches)] if sketches else None, brief)
+        if latent.noise_mask is not None and latent.pictures:
+            picture = held(picture, latent.pictures[place], latent.noise_mask)
+        painted.append(picture)
     return tuple(painted)
 
 
-def _mixed(seed: int, index: int) -> int:
-    """Return the painter's seed for one of a seed's noises; the first is the seed itself."""
-    if index == 0:
-        return seed
-    return int.from_bytes(hashlib.sha256(f"{seed}/{index}".encode()).digest()[:8], "big")
+def _seed(noise: Noise, index: int, guider: Guider) -> int:
+    """Mix what the painter cannot see into its seed: each makes another picture.
+
+    These are which of the seed's noises it is, the references after the first, and what is
+    negative. Where there is none of them it is the seed itself.
+    """
+    more = [picture for latent in guider.positive.references[1:] for picture in latent.pictures]
+    negative = guider.negative.text if guider.cfg > 1.0 else ""
+    if not index and not more and not negative:
+        return noise.seed
+    digest = hashlib.sha256(f"{noise.seed}/{index}/{negative}".encode())
+    for picture in more:
+        digest.update(picture.tobytes())
+    return int.from_bytes(digest.digest()[:8], "big")
 
 
 def _decode(bench: Bench, inputs: Inputs) -> CachedResult:
@@ -267,6 +349,12 @@ def _preview(bench: Bench, inputs: Inputs) -> CachedResult:
 
 _FUNCTIONS: dict[str, NodeFunction] = {
     "LoadImage": _load_image,
+    "LoadImageMask": _load_image_mask,
+    "ImageToMask": _image_to_mask,
+    "GrowMask": _grow_mask,
+    "ImageCompositeMasked": _composite,
+    "SetLatentNoiseMask": _noise_mask,
+    "ImageUpscaleWithModel": _upscale,
     "ImageScale": _image_scale,
     "ImageScaleBy": _image_scale_by,
     "ImageScaleToTotalPixels": _image_scale_to_total,

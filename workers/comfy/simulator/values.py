@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 Pixels: TypeAlias = NDArray[np.uint8]
 """One RGB picture, shape (height, width, 3)."""
 
+Plane: TypeAlias = NDArray[np.float32]
+"""One number a pixel, shape (height, width)."""
+
 Images: TypeAlias = tuple[Pixels, ...]
 """An IMAGE: a batch of pictures of one size."""
 
@@ -23,10 +26,9 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """A MASK, of which only the size is known: the painter does not inpaint."""
+    """A MASK: numbers from 0 to 1."""
 
-    width: int
-    height: int
+    values: Plane
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Latent:
 
     `indices` say which of a seed's noises each of the batch gets, as ComfyUI's `batch_index`.
     `has_nan` says that it is not a number; its pictures are black then.
+    Where `noise_mask` is 0, sampling leaves what was there.
     """
 
     width: int
@@ -43,6 +46,7 @@ class Latent:
     pictures: Images = ()
     indices: tuple[int, ...] = ()
     has_nan: bool = False
+    noise_mask: Mask | None = None
 
     @property
     def noise_indices(self) -> tuple[int, ...]:
@@ -74,17 +78,19 @@ class Latent:
 
 @dataclass(frozen=True, slots=True)
 class Conditioning:
-    """The words, and the sketch when it came as a reference instead of as the latent."""
+    """The words, and what came as references: the sketch first, where it is one of them."""
 
     text: str
-    reference: Latent | None = None
+    references: tuple[Latent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Guider:
-    """A CFGGuider's positive side."""
+    """A CFGGuider. What is negative counts only with a `cfg` above 1."""
 
     positive: Conditioning
+    negative: Conditioning
+    cfg: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,20 @@ from workers.comfy.simulator.folders import Folders
 from workers.comfy.simulator.options import Options, PreviewMethod, ServerVersion
 from workers.comfy.simulator.prompt_queue import QueuedPrompt
 from workers.comfy.simulator.run import PromptRun, Surroundings
-from workers.comfy.simulator.sockets import Sockets
+from workers.comfy.simulator.sockets import JsonMessage, Message, Sockets
 from workers.comfy.simulator.validation import Validated, Validator
 from workers.comfy.simulator.values import Pixels
+
+
+class _Log(Sockets):
+    """Sockets that nobody is connected to: what would be sent is kept."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.messages: list[Message] = []
+
+    def post(self, message: Message, sid: str | None) -> None:
+        self.messages.append(message)
 
 
 class BareSimulator:
@@ -34,12 +45,13 @@ class BareSimulator:
             file_exists=lambda name: self._folders.input_path(name) is not None,
             version=ServerVersion.V0_29,
         )
+        self._log = _Log()
         self._around = Surroundings(
             options=options,
             folders=self._folders,
             faults=Faults(),
             catalogue=self.catalogue,
-            sockets=Sockets({}),
+            sockets=self._log,
             cache=NodeCache(),
             models=Models(),
             drop_sockets=lambda: None,
@@ -55,6 +67,14 @@ class BareSimulator:
     def validate(self, graph: dict[str, Any]) -> Validated:
         """Check a graph as POST /prompt does."""
         return self._validator.validate(graph)
+
+    def steps_counted(self) -> list[tuple[int, int]]:
+        """The progress that was reported, as (value, maximum)."""
+        return [
+            (message.data["value"], message.data["max"])
+            for message in self._log.messages
+            if isinstance(message, JsonMessage) and message.type == "progress"
+        ]
 
     def run(self, graph: dict[str, Any]) -> list[Pixels]:
         """Run a graph to its end; return the pictures that it saved, in the order of its files."""
