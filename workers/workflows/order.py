@@ -5,7 +5,7 @@ from enum import StrEnum
 from uuid import UUID
 
 VARIATIONS_MAX = 4  # one seed's noise is drawn as a batch of four
-REFERENCES_MAX = 3  # beside the sketch; FLUX.2 Klein was trained with up to four
+REFERENCES_MAX = 3  # beside the sketch; the authors of FLUX.2 Klein 4B say: up to four
 SIZE_STEP_PX = 16  # a latent pixel is 16 pixels
 SIZE_MAX_PX = 16384
 STEPS_MAX = 4096
@@ -51,6 +51,9 @@ class Anchor:
 @dataclass(frozen=True, slots=True)
 class Order:
     """What one prompt is to make: `count` pictures, the variations `first` and after of a seed.
+
+    A variation has the same noise alone and with others. A GPU may round otherwise in a batch of
+    another size, so that bytes are not promised.
 
     Args:
         prompt_id: names the output's folder, so that no other prompt's file can be taken for it.

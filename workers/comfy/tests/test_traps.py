@@ -191,7 +191,7 @@ def test_trap_07_a_lost_cancel_is_seen_in_the_verdict_and_asked_again(
 def test_trap_08_a_cached_prompt_names_an_earlier_file(
     server: FakeServer, client: ComfyClient
 ) -> None:
-    # The graph's own folder for each prompt shows it: workers/workflows/tests/test_paint.py.
+    # The graph's own folder for each prompt shows it: workers/workflows/tests/test_build.py.
     recording = Recording.load("cached_resubmit")
     history = recording.requests()[-1]["response"]
     prompt_id = UUID(recording.prompt_ids()[0])

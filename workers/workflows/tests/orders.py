@@ -46,9 +46,9 @@ UPSCALE_LOADER: dict[str, Any] = {
 
 
 def recorded() -> dict[str, Any]:
-    """What a recorded server says about its node classes."""
+    """What a recorded server, which has no pack, says about its node classes."""
     described: dict[str, Any] = json.loads(DESCRIPTION.read_text(encoding="utf-8"))
-    return described
+    return {name: entry for name, entry in described.items() if name not in PACK}
 
 
 def abilities(described: Mapping[str, Any]) -> Abilities:
