@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from scripts.suite.counts import Counts, read_junit, read_vitest
 
 PYTHON = str(VENV_PYTHON)
 RESULTS = ROOT / "test-results"
+SHELL_FOLDERS = (".ci", "deploy", "scripts")
+_SHEBANG = re.compile(rb"#!.*\b(ba|da)?sh\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,7 @@ class Step:
 def static_checks() -> list[Step]:
     """The checks that run nothing of ours."""
     tools = VENV / "bin"
-    scripts = sorted(
-        str(path.relative_to(ROOT))
-        for path in [*(ROOT / "scripts").iterdir(), ROOT / ".ci" / "run"]
-        if path.is_file() and path.read_bytes()[:15].startswith((b"#!/usr/bin/env ", b"# Sourced"))
-        and b"bash" in path.read_bytes()[:200]
-    )  # fmt: skip
+    scripts = [str(path.relative_to(ROOT)) for path in shell_scripts(ROOT)]
     return [
         Step("lock files", (PYTHON, "-m", "scripts.suite.lock_files")),
         Step("ruff", (str(tools / "ruff"), "check", ".")),
@@ -47,10 +45,23 @@ def static_checks() -> list[Step]:
         Step("mypy", (PYTHON, "-m", "mypy", ".")),
         Step("import-linter", (str(tools / "lint-imports"), "--no-cache")),
         Step("migrations", (PYTHON, "manage.py", "makemigrations", "--check", "--dry-run")),
-        Step("shell scripts", ("bash", "-n", *scripts)),
+        Step("shellcheck", (str(tools / "shellcheck"), "--external-sources", *scripts)),
         Step("tsc", ("npm", "run", "check"), cwd=FRONTEND),
         Step("biome", ("npm", "run", "lint"), cwd=FRONTEND),
     ]
+
+
+def shell_scripts(root: Path) -> list[Path]:
+    """Every shell script of the project, by its first line or, where it is sourced, its name."""
+    files = [
+        path
+        for folder in SHELL_FOLDERS
+        for path in (root / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    return sorted(
+        path for path in files if path.suffix == ".sh" or _SHEBANG.match(path.read_bytes()[:80])
+    )
 
 
 def vitest() -> Step:
