@@ -20,11 +20,21 @@ QUICK_FAILURES = {
     "PENCIL_QUEUE_TIMEOUT_S": "25",
 }
 
+# A prompt of four steps takes two seconds: all four that two nodes hold are sent before one ends.
+TWO_STEP_S = 0.5
+
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running LlamaSketch on SQLite, shared by the tests that leave it as it was."""
     with Stack(tmp_path_factory.mktemp("stack"), settings=QUICK_FAILURES) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One with two nodes, and with the patience that it has by default."""
+    with Stack(tmp_path_factory.mktemp("two"), nodes=2, step_s=TWO_STEP_S) as running:
         yield running
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,21 +23,25 @@ from scripts.launcher.waiting import WorkerPing, wait_until_ready
 from tests.process.api import Api
 
 STEP_S = 0.05
+NODE = "simulator"  # the only one, or the first of several: simulator-2 and so on
 
 
 class Stack:
-    """Valkey, a simulator, the web server, a worker and beat, over one data directory."""
+    """Valkey, simulators as nodes, the web server, a worker and beat, over one data directory."""
 
     def __init__(
         self,
         folder: Path,
         *,
         database_url: str | None = None,
+        nodes: int = 1,
         step_s: float = STEP_S,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
-        self.port, self.simulator_port, self._valkey_port = free_port(), free_port(), free_port()
+        self.port, self._valkey_port = free_port(), free_port()
+        names = (NODE, *(f"{NODE}-{number}" for number in range(2, nodes + 1)))
+        self._node_ports = {name: free_port() for name in names}
         self._worker_name = f"worker-{self.port}@llamasketch"
         kept = {name: text for name, text in os.environ.items() if not name.startswith("PENCIL_")}
         self.environment = {
@@ -45,7 +50,7 @@ class Stack:
             "PENCIL_PORT": str(self.port),
             "PENCIL_DATA_DIR": str(folder),
             "PENCIL_REDIS_URL": f"redis://127.0.0.1:{self._valkey_port}/0",
-            "PENCIL_COMFYUI_URL": f"http://127.0.0.1:{self.simulator_port}",
+            "PENCIL_COMFYUI_URL": ",".join(self.node_url(name) for name in names),
             "PENCIL_COMFYUI_SIMULATED": "true",
             "PYTHONUNBUFFERED": "1",
             **({"PENCIL_DATABASE_URL": database_url} if database_url else {}),
@@ -59,8 +64,9 @@ class Stack:
             ready.service.name: ready
             for ready in (
                 services.valkey_service(server, port=self._valkey_port, data_dir=folder),
-                services.simulator_service(
-                    port=self.simulator_port, data_dir=folder, step_s=step_s
+                *(
+                    services.simulator_service(port=port, data_dir=folder, step_s=step_s, name=name)
+                    for name, port in self._node_ports.items()
                 ),
                 services.web_service(port=self.port),
                 services.beat_service(data_dir=folder),
@@ -106,12 +112,29 @@ class Stack:
 
     @property
     def simulator(self) -> str:
-        """The simulator's address."""
-        return f"http://127.0.0.1:{self.simulator_port}"
+        """The first simulator's address."""
+        return self.node_url(NODE)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names of the simulators."""
+        return tuple(self._node_ports)
+
+    def node_url(self, node: str) -> str:
+        """A simulator's address."""
+        return f"http://127.0.0.1:{self._node_ports[node]}"
 
     def kill(self, name: str) -> None:
         """Kill a process as a power cut would."""
         self.supervisor.kill(name)
+
+    def freeze(self, name: str) -> None:
+        """Stop a process where it is; its connections stay open, and nobody answers on them."""
+        os.killpg(self.supervisor.pids()[name], signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        """Let a frozen process go on."""
+        os.killpg(self.supervisor.pids()[name], signal.SIGCONT)
 
     def start_again(self, name: str) -> None:
         """Start a killed process and wait until it answers."""
@@ -161,15 +184,24 @@ class Stack:
         with ThreadPoolExecutor(2) as pool:
             return list(pool.map(self.user, names))
 
-    def fault(self, kind: str, **fields: object) -> None:
-        """Put a fault of the simulator in force."""
+    def operator(self) -> Api:
+        """Somebody of the staff."""
+        api = self.user("operator")
+        change = "User.objects.filter(email='operator@example.com').update(is_staff=True)"
+        self.manage("shell", "-v", "0", "-c", f"from usage.models import User; {change}")
+        return api
+
+    def fault(self, kind: str, *, node: str = NODE, **fields: object) -> None:
+        """Put a fault of a simulator in force."""
         body = {"kind": kind, **fields}
-        answer = requests.post(f"{self.simulator}/simulator/fault", json=body, timeout=5)
+        answer = requests.post(f"{self.node_url(node)}/simulator/fault", json=body, timeout=5)
         assert answer.status_code == 200, answer.text
 
     def end_faults(self) -> None:
         """End all faults."""
-        requests.delete(f"{self.simulator}/simulator/fault", timeout=5).raise_for_status()
+        for node in self.nodes:
+            answer = requests.delete(f"{self.node_url(node)}/simulator/fault", timeout=5)
+            answer.raise_for_status()
 
     def readmit_nodes(self) -> None:
         """Have every node that is not healthy prove itself now rather than when it is due."""
@@ -182,10 +214,16 @@ class Stack:
         )
         self.manage("shell", "-v", "0", "-c", code)
 
-    def simulator_state(self) -> dict[str, Any]:
-        """What the simulator has run and runs."""
-        state: dict[str, Any] = requests.get(f"{self.simulator}/simulator/state", timeout=5).json()
+    def simulator_state(self, node: str = NODE) -> dict[str, Any]:
+        """What a simulator has run and runs."""
+        answer = requests.get(f"{self.node_url(node)}/simulator/state", timeout=5)
+        state: dict[str, Any] = answer.json()
         return state
+
+    def held(self, node: str) -> set[str]:
+        """The prompts that a node works on or has waiting, as its own queue says."""
+        queue = requests.get(f"{self.node_url(node)}/queue", timeout=5).json()
+        return {entry[1] for part in ("queue_running", "queue_pending") for entry in queue[part]}
 
     @property
     def _worker(self) -> Service:
