@@ -57,6 +57,15 @@ class Flags:
         """How long the load and the faults go on, in seconds."""
         return self.minutes * 60
 
+    @property
+    def again(self) -> str:
+        """The command line that plans the same load and the same faults."""
+        without = "".join(f" --without {kind}" for kind in self.without)
+        return (
+            f"./scripts/chaos --minutes {self.minutes:g} --seed {self.seed} "
+            f"--users {self.users} --jobs {self.jobs}{without}"
+        )
+
 
 def chaos(arguments: Sequence[str]) -> int:
     """Break everything while people work, count, and return the exit status."""
@@ -160,6 +169,7 @@ class _Run:
         if keeps:
             self._say(f"\nKept: {folder} and {cluster.folder}")
         self._say("\nThe promise was kept." if findings.is_kept else "\nThe promise was broken.")
+        self._say(f"The same again: {flags.again}")
         return 0 if findings.is_kept else 1
 
     def _with(self, cluster: Cluster, disk: Disk, folder: Path) -> tuple[Findings, dict[str, Any]]:

@@ -15,6 +15,10 @@ BROKER_WAYS = ("workers-to-valkey", "web-to-valkey")
 
 FIRST_AT_S = 3.0
 GAP_S = (3.0, 6.0)  # chosen: several faults overlap, and a job meets about two
+# A short run packs them closer, so that a minute still plays every kind; never closer than
+# this part of the usual gap, or all nodes were gone all the time and nothing would be made.
+GAP_PART_MIN = 0.5
+GAPS_SHARE = 0.85  # of the span; what is left is for faults that wait for their target
 
 
 class Kind(StrEnum):
@@ -100,6 +104,7 @@ def faults_plan(seed: int, *, span_s: float, kinds: Collection[Kind]) -> tuple[F
     deck: list[Kind] = []
     plan: list[Fault] = []
     at_s = FIRST_AT_S
+    part = _gap_part(span_s, kinds=len(kinds))
     while kinds and at_s < span_s:
         if not deck:
             deck = sorted(kinds)
@@ -115,5 +120,11 @@ def faults_plan(seed: int, *, span_s: float, kinds: Collection[Kind]) -> tuple[F
             plan.append(Fault(kind, target, round(begins_s, 2), round(ends_s, 2), forgets))
             # A process that has just come back gets a moment before the next fault.
             free_at[target] = ends_s + 2.0
-        at_s += rng.uniform(*GAP_S)
+        at_s += rng.uniform(*GAP_S) * part
     return tuple(sorted(plan, key=lambda fault: fault.begins_s))
+
+
+def _gap_part(span_s: float, *, kinds: int) -> float:
+    """What part of the usual gap lets every kind be played once within the span; 1 if all does."""
+    needed_s = max(1, kinds) * sum(GAP_S) / 2
+    return min(1.0, max(GAP_PART_MIN, GAPS_SHARE * (span_s - FIRST_AT_S) / needed_s))

@@ -131,7 +131,20 @@ class _Suite:
                 self._run(step, environment)
         if not self._flags.fast:
             self._run(steps.pytest("process tests", "-m", "process", environment={}), environment)
+            if not self._flags.sqlite_only:
+                self._run_chaos(environment)
             self._run_browser(environment)
+
+    def _run_chaos(self, environment: Mapping[str, str]) -> None:
+        step = steps.chaos()
+        if not self._wants(step.name):
+            return
+        try:
+            self._postgres_programs()
+        except Refusal as refusal:
+            self._refuse(step.name, refusal)
+            return
+        self._run(step, environment)
 
     def _run_browser(self, environment: Mapping[str, str]) -> None:
         if not self._wants("browser"):
@@ -170,17 +183,20 @@ class _Suite:
     def _postgres(self, stack: ExitStack) -> str | None:
         """Start PostgreSQL, installing it where it is missing; None, and a failure, where not."""
         try:
-            programs = debian.find_postgres()
-            if programs is None:
-                why = "The tests need PostgreSQL, or --sqlite-only to leave it out"
-                self._install("postgresql", why=why)
-                programs = debian.find_postgres()
-            if programs is None:
-                raise Refusal("PostgreSQL's programs are not where its package puts them.")
-            return stack.enter_context(postgres(programs, stop=self._stop))
+            return stack.enter_context(postgres(self._postgres_programs(), stop=self._stop))
         except Refusal as refusal:
             self._refuse("pytest on PostgreSQL", refusal)
             return None
+
+    def _postgres_programs(self) -> Path:
+        found = debian.find_postgres()
+        if found is None:
+            why = "The tests need PostgreSQL, or --sqlite-only to leave it out"
+            self._install("postgresql", why=why)
+            found = debian.find_postgres()
+        if found is None:
+            raise Refusal("PostgreSQL's programs are not where its package puts them.")
+        return found
 
     def _chromium(self) -> str:
         found = debian.find_chromium()
@@ -212,7 +228,7 @@ class _Suite:
         self._progress.say("\n" + "\n".join(result.row() for result in self._results) + "\n")
         for is_left_out, what in (
             (was_interrupted, "Interrupted: what came after is not counted."),
-            (self._flags.fast, "--fast: the browser and process tests were left out."),
+            (self._flags.fast, "--fast: what has a browser or real processes was left out."),
             (self._flags.sqlite_only, "--sqlite-only: the tests on PostgreSQL were left out."),
             (self._flags.only is not None, f"--only {self._flags.only}: the rest was left out."),
         ):

@@ -83,6 +83,16 @@ def pytest(name: str, *options: str, environment: Mapping[str, str]) -> Step:
     return Step(name, command, environment=environment, report=report)
 
 
+def chaos() -> Step:
+    """A minute of havoc: everything is broken while people work, and then counted.
+
+    The seed is drawn and stands in the log's first and last lines. A fixed one would not make red
+    repeatable, for real processes race each other anyhow; and it would break the same things in
+    the same order for ever, whereas every run of the tests ought to look somewhere new.
+    """
+    return Step("chaos", (PYTHON, "scripts/havoc", "--minutes", "1", "--keep"))
+
+
 def browser(*, chromium: str, environment: Mapping[str, str]) -> Step:
     """The studio in a real browser, against real processes."""
     report = RESULTS / "browser.xml"

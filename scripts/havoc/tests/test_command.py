@@ -22,6 +22,15 @@ def test_what_is_given_is_taken() -> None:
     assert flags.without == (Kind.DISK_FULL, Kind.WEB_KILL)
 
 
+def test_the_line_for_the_same_again_asks_for_the_same() -> None:
+    flags = flags_from(["--minutes", "1.5", "--users", "3", "--without=disk-full"])
+
+    program, *arguments = flags.again.split()
+
+    assert program == "./scripts/chaos"
+    assert flags_from(arguments) == flags
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--minutes", "0"], ["--users", "1"], ["--jobs", "0"], ["--without", "rain"]],

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from scripts.havoc.load import requests_plan
-from scripts.havoc.plan import RECIPES, Kind, faults_plan
+from scripts.havoc.plan import GAP_S, RECIPES, Kind, faults_plan
 
 
 def test_the_same_seed_plans_the_same_faults() -> None:
@@ -20,9 +20,19 @@ def test_another_seed_plans_others() -> None:
     assert faults_plan(7, span_s=180, kinds=[*Kind]) != faults_plan(8, span_s=180, kinds=[*Kind])
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_three_minutes_play_every_kind(seed: int) -> None:
-    assert {fault.kind for fault in faults_plan(seed, span_s=180, kinds=[*Kind])} == set(Kind)
+@pytest.mark.parametrize("span_s", [60, 180])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_minute_and_three_play_every_kind(seed: int, span_s: float) -> None:
+    plan = faults_plan(seed, span_s=span_s, kinds=[*Kind])
+
+    assert {fault.kind for fault in plan} == set(Kind)
+
+
+def test_a_long_run_keeps_the_usual_gaps() -> None:
+    begun = [fault.begins_s for fault in faults_plan(7, span_s=600, kinds=[*Kind])]
+
+    assert len(begun) <= 600 / GAP_S[0]
+    assert len(begun) >= 600 / GAP_S[1] - len(Kind)
 
 
 @pytest.mark.parametrize("seed", range(5))
