@@ -748,6 +748,38 @@ def test_only_what_failed_or_was_cancelled_is_retried(
         assert Job.objects.count() == 1
 
 
+def test_a_retry_that_is_sent_twice_makes_one_job(
+    api: APIClient, owner: User, node: Node, submit: Submit
+) -> None:
+    (job,) = submit(owner)
+    bring(job, node, JobState.FAILED)
+    path = f"/api/jobs/{job.id}/retry"
+
+    first, again = (posted(api, path, {}, **{"Idempotency-Key": "key"}) for _ in range(2))
+
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json() == again.json()
+    assert Job.objects.exclude(id=job.id).count() == 1
+    assert api.get("/api/usage").json()["used_today"] == 1
+
+
+def test_a_key_of_another_request_is_a_conflict_for_a_retry(
+    api: APIClient, owner: User, node: Node, submit: Submit
+) -> None:
+    first, second = submit(owner, count=2)
+    for job in (first, second):
+        bring(job, node, JobState.FAILED)
+    key = {"Idempotency-Key": "key"}
+    posted(api, f"/api/jobs/{first.id}/retry", {}, **key)
+
+    of_another = posted(api, f"/api/jobs/{second.id}/retry", {}, **key)
+    of_a_sketch = posted(api, GENERATE, request_body(), **key)
+
+    for response in (of_another, of_a_sketch):
+        assert (response.status_code, response.json()["code"]) == (409, "idempotency_key_reused")
+    assert Job.objects.filter(state=JobState.QUEUED).count() == 1
+
+
 # --- Pictures ---
 
 PICTURES = {

@@ -329,6 +329,26 @@ def test_a_frame_that_is_superseded_and_claimed_at_once_ends_once(
     assert_no_gaps(owner)
 
 
+def test_frames_that_are_submitted_at_once_each_end_once(owner: User, submit: Submit) -> None:
+    """They may not see each other, but whichever comes next sees them all."""
+    for _ in range(ROUNDS):
+        (old,) = submit(owner, lane=Lane.LIVE)
+
+        answers = together(*[lambda: job_submit(owner, live_frame())] * 4)
+
+        nothing_broke(answers)
+        last = job_submit(owner, live_frame())["jobs"][0]["id"]
+        frames = [old.id, *(UUID(answer["jobs"][0]["id"]) for answer in answers)]
+        for frame in frames:
+            assert event_types(frame) == ["job.queued", "job.cancelled"]
+            assert ledger_kinds(frame) == ["reserve", "refund"]
+        waiting = Job.objects.filter(state=JobState.QUEUED).values_list("id", flat=True)
+        assert list(waiting) == [UUID(last)]
+        end_everything()
+    assert_books_balance(owner)
+    assert_no_gaps(owner)
+
+
 def test_superseding_and_claiming_the_same_users_variations_block_neither_for_ever(
     owner: User, node: Node, submit: Submit
 ) -> None:

@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from django.conf import settings
 from django.db import connections
 from django.db.models.functions import Now
 from PIL import Image, ImageStat
@@ -26,8 +28,11 @@ from generation.transitions import lease_take
 from usage.models import LedgerEntry, User
 from usage.quota import usage_of
 from workers.attempt import attempt_adopt, attempt_run
+from workers.clients import client_for
+from workers.comfy.client import ComfyClient
 from workers.comfy.transport import Timeouts
 from workers.tests.conftest import Simulator, node_for
+from workers.workflows.paint import PaintParams, paint_graph
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -171,6 +176,48 @@ def test_a_node_whose_thread_hangs_is_left_and_gets_nothing_more(
     node_for(well, "well")
     assert run_to_the_end(job).state == JobState.SUCCEEDED
     assert job.infrastructure_failures == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_prompt_that_moves_but_runs_too_long_is_taken_off_its_node(
+    owner: User, submit: Submit, faulty: Faulty
+) -> None:
+    simulator = faulty(step_s=0.3)
+    node = node_for(simulator)
+    (job,) = submit(owner, steps=50, denoise=1.0)  # fifteen seconds, and a word at every step
+    claim = job_claim()
+    assert claim is not None
+    began_at = time.monotonic()
+
+    attempt_run(claim)
+
+    ran_s = time.monotonic() - began_at
+    assert ran_s >= settings.PENCIL.run_timeout_s
+    job.refresh_from_db()
+    node.refresh_from_db()
+    assert (job.state, job.infrastructure_failures) == (JobState.QUEUED, 1)
+    assert node.health == NodeHealth.HEALTHY
+    state = simulator.state()
+    assert (state["running"], state["pending"]) == ([], [])
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_prompt_that_waits_too_long_behind_another_goes_back_and_is_dropped(
+    owner: User, submit: Submit, faulty: Faulty
+) -> None:
+    simulator = faulty(step_s=0.3)
+    node_for(simulator)
+    ahead = _send_long_prompt(client_for(simulator.url))
+    (job,) = submit(owner)
+    claim = job_claim()
+    assert claim is not None
+
+    attempt_run(claim)
+
+    job.refresh_from_db()
+    assert (job.state, job.infrastructure_failures) == (JobState.QUEUED, 1)
+    state = simulator.state()
+    assert (state["running"], state["pending"]) == ([str(ahead)], [])
 
 
 def test_a_node_that_dies_is_left_and_the_job_ends_elsewhere(
@@ -355,6 +402,26 @@ def test_live_frames_carry_their_lane(owner: User, submit: Submit, well: Simulat
     assert claim is not None
     assert claim.job.id == live.id
     assert batch.lane == Lane.BATCH
+
+
+def _send_long_prompt(client: ComfyClient) -> UUID:
+    """Have a node work for fifteen seconds on something that is no job of ours."""
+    prompt_id = uuid4()
+    sketch = client.upload_image(sketch_png())
+    graph = paint_graph(
+        PaintParams(
+            prompt_id=prompt_id,
+            sketch=sketch.reference,
+            prompt="",
+            denoise=1.0,
+            steps=50,
+            seed=1,
+            width=512,
+            height=512,
+        )
+    )
+    client.submit(graph, prompt_id=prompt_id)
+    return prompt_id
 
 
 def _run_in_thread(claim: Any) -> None:
