@@ -20,21 +20,24 @@ READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 10.0
 USER = "llamasketch"
 _SETTINGS = {
-    # A commit has reached the kernel, which outlives every kill here. On the disk it need not be.
     "synchronous_commit": "on",
-    "fsync": "off",
     "listen_addresses": "127.0.0.1",
     "max_connections": "200",
 }
 
 
 class Cluster:
-    """A cluster in a folder of its own; PostgreSQL refuses to run as root, so then as another."""
+    """A cluster in a folder of its own; PostgreSQL refuses to run as root, so then as another.
 
-    def __init__(self, programs: Path) -> None:
+    A commit has reached the kernel, which outlives every kill here. On the disk it is only where
+    `is_durable` asks for it, as a real server has it, and waits for it.
+    """
+
+    def __init__(self, programs: Path, *, is_durable: bool = False) -> None:
         self._programs = programs
+        self._settings = {**_SETTINGS, "fsync": "on" if is_durable else "off"}
         self._owner = _unprivileged()
-        self.folder = Path(tempfile.mkdtemp(prefix="llamasketch-chaos-postgres-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="llamasketch-postgres-"))
         self.log = self.folder / "log"
         self.port = free_port()
         self.url = f"postgres://{USER}@127.0.0.1:{self.port}/postgres"
@@ -63,7 +66,9 @@ class Cluster:
         Raises:
             StepFailed: it did not come up in time.
         """
-        settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        settings = [
+            part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")
+        ]
         command = ("postgres", "-D", str(self._data), "-p", str(self.port), "-k", "", *settings)
         ends_at = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < ends_at:

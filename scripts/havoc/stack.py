@@ -13,6 +13,7 @@ from pathlib import Path
 
 import requests
 
+from scripts.havoc.accounts import accounts_make
 from scripts.havoc.plan import BROKER_WAYS, CUTTABLE_NODES, NODES, WORKERS
 from scripts.havoc.proxy import Proxy
 from scripts.launcher import services, valkey
@@ -32,13 +33,6 @@ SETTINGS = {
     "PENCIL_QUEUE_TIMEOUT_S": "120",
     "PENCIL_DAILY_LIMIT": "100000",
 }
-_ACCOUNTS = """
-from usage.models import User
-from usage.tokens import token_create
-for number in range({users}):
-    user = User.objects.create_user(f"user{{number}}@example.com")
-    print("ACCOUNT", user.pk, token_create(user))
-"""
 
 
 class Stack:
@@ -82,9 +76,7 @@ class Stack:
 
     def accounts(self, users: int) -> list[tuple[int, str]]:
         """Make users; return the id and a token of each."""
-        printed = self.manage("shell", "-c", _ACCOUNTS.format(users=users))
-        lines = [line.split() for line in printed.splitlines() if line.startswith("ACCOUNT ")]
-        return [(int(pk), token) for _, pk, token in lines]
+        return accounts_make(self.manage, users)
 
     def kill(self, name: str) -> None:
         """Kill a process, if it runs."""
