@@ -37,6 +37,7 @@ class Stack:
         nodes: int = 1,
         step_s: float = STEP_S,
         settings: Mapping[str, str] | None = None,
+        simulator_options: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
         self.port, self._valkey_port = free_port(), free_port()
@@ -65,7 +66,13 @@ class Stack:
             for ready in (
                 services.valkey_service(server, port=self._valkey_port, data_dir=folder),
                 *(
-                    services.simulator_service(port=port, data_dir=folder, step_s=step_s, name=name)
+                    services.simulator_service(
+                        port=port,
+                        data_dir=folder,
+                        step_s=step_s,
+                        name=name,
+                        options=simulator_options,
+                    )
                     for name, port in self._node_ports.items()
                 ),
                 services.web_service(port=self.port),

@@ -1,0 +1,140 @@
+"""The bare client: a program that talks to a node itself, as well as that can be done.
+
+It uploads, submits, listens on the node's socket and fetches, over connections that stay open.
+Nothing is kept, checked, limited or survived.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import requests
+from websockets.sync.client import connect
+
+from scripts.measure.orders import DONE_WITHIN_S, Made, NotMade, Order
+from workers.workflows.paint import PaintParams, paint_graph
+
+FOLDER = "bench"
+ANSWER_WITHIN_S = 30.0
+_FEATURES = {"type": "feature_flags", "data": {"supports_preview_metadata": True}}
+Graph = dict[str, dict[str, Any]]
+
+
+def graph_of(order: Order, prompt_id: UUID, reference: str) -> Graph:
+    """The graph that the platform would send for the same order."""
+    return paint_graph(
+        PaintParams(
+            prompt_id=prompt_id,
+            sketch=reference,
+            prompt="",
+            denoise=order.denoise,
+            steps=order.steps,
+            seed=order.seed,
+            width=order.side_px,
+            height=order.side_px,
+        )
+    )
+
+
+class BareClient:
+    """One program and its connection to one node.
+
+    `change` may alter each graph before it is sent.
+    """
+
+    def __init__(self, url: str, *, change: Callable[[Graph], None] = lambda _graph: None) -> None:
+        self._url = url
+        self._change = change
+        self._session = requests.Session()
+        self._client_id = uuid4().hex
+        self._sent: dict[str, tuple[Order, float]] = {}
+        self._files: dict[str, dict[str, str]] = {}
+        self._socket = connect(
+            f"{url.replace('http', 'ws', 1)}/ws?clientId={self._client_id}",
+            max_size=2**26,
+            open_timeout=ANSWER_WITHIN_S,
+            proxy=None,
+        )
+        self._socket.send(json.dumps(_FEATURES))
+
+    def send(self, order: Order) -> None:
+        """Upload the sketch under its content's name and submit the graph."""
+        asked_at = time.time()
+        prompt_id = uuid4()
+        name = hashlib.sha256(order.sketch).hexdigest() + ".png"
+        reference = upload(self._session, self._url, order.sketch, name=name)
+        graph = graph_of(order, prompt_id, reference)
+        self._change(graph)
+        self._sent[str(prompt_id)] = (order, asked_at)
+        submit(self._session, self._url, graph, prompt_id, client_id=self._client_id)
+
+    def take(self) -> Made:
+        """Listen until a prompt of ours has succeeded, and fetch its file."""
+        ends_at = time.monotonic() + DONE_WITHIN_S
+        while time.monotonic() < ends_at:
+            message = self._socket.recv(timeout=DONE_WITHIN_S)
+            if isinstance(message, bytes):
+                continue
+            said = json.loads(message)
+            prompt_id = said["data"].get("prompt_id", "")
+            if prompt_id not in self._sent:
+                continue
+            if said["type"] == "executed" and said["data"]["output"].get("images"):
+                self._files[prompt_id] = said["data"]["output"]["images"][0]
+            elif said["type"] == "execution_success":
+                order, asked_at = self._sent.pop(prompt_id)
+                image = fetch(self._session, self._url, self._files.pop(prompt_id))
+                return Made(order, UUID(prompt_id), asked_at, time.time(), image)
+            elif said["type"] in {"execution_error", "execution_interrupted"}:
+                raise NotMade(f"The node says {said['type']}.")
+        raise NotMade("A prompt took too long.")
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+        self._session.close()
+
+
+def upload(
+    session: requests.Session, url: str, sketch: bytes, *, name: str, overwrite: bool = False
+) -> str:
+    """Upload a sketch; return what LoadImage takes."""
+    fields = {"subfolder": FOLDER, "type": "input", **({"overwrite": "true"} if overwrite else {})}
+    answer = session.post(
+        f"{url}/upload/image",
+        files={"image": (name, sketch, "image/png")},
+        data=fields,
+        timeout=ANSWER_WITHIN_S,
+    )
+    stored = _answered(answer).json()
+    return f"{stored['subfolder']}/{stored['name']}"
+
+
+def submit(
+    session: requests.Session, url: str, graph: Graph, prompt_id: UUID, *, client_id: str
+) -> None:
+    """Queue a graph, with the previews that the platform asks for."""
+    body = {
+        "prompt": graph,
+        "prompt_id": str(prompt_id),
+        "client_id": client_id,
+        "extra_data": {"preview_method": "latent2rgb"},
+    }
+    _answered(session.post(f"{url}/prompt", json=body, timeout=ANSWER_WITHIN_S))
+
+
+def fetch(session: requests.Session, url: str, file: dict[str, str]) -> bytes:
+    """Fetch an output's bytes."""
+    params = {name: file[name] for name in ("filename", "subfolder", "type")}
+    return _answered(session.get(f"{url}/view", params=params, timeout=ANSWER_WITHIN_S)).content
+
+
+def _answered(answer: requests.Response) -> requests.Response:
+    if answer.status_code != 200:
+        raise NotMade(f"The node answers {answer.status_code}: {answer.text[:300]}")
+    return answer
