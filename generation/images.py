@@ -31,6 +31,24 @@ class Encoded:
     height: int
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An image as it came, with its pixels (RGB): decoded once for all who look at them."""
+
+    data: bytes
+    pixels: Image.Image
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.pixels.width
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.pixels.height
+
+
 def sketch_normalise(data: bytes) -> Encoded:
     """Turn an uploaded sketch into an RGB PNG on white paper, without metadata.
 
@@ -49,8 +67,8 @@ def sketch_normalise(data: bytes) -> Encoded:
             ) from error
 
 
-def image_check(data: bytes, *, width: int, height: int) -> Encoded:
-    """Decode an image that a node made, completely, and return it as it came.
+def image_check(data: bytes, *, width: int, height: int) -> Decoded:
+    """Decode an image that a node made, completely.
 
     Raises:
         InvalidImage: not an image, truncated, or of another size in pixels than was asked for
@@ -59,31 +77,28 @@ def image_check(data: bytes, *, width: int, height: int) -> Encoded:
     try:
         with Image.open(io.BytesIO(data), formats=ALLOWED_FORMATS) as image:
             has_right_size = image.size == (width, height)
-            if has_right_size:
-                image.load()
+            pixels = image.convert("RGB") if has_right_size else image
     except MemoryError:
         raise
     except Exception as error:
         raise InvalidImage("The node sent a file that is not a whole image.") from error
     if not has_right_size:
         raise InvalidImage(f"The node sent an image that is not {width}×{height} pixels.")
-    return Encoded(data, width, height)
+    return Decoded(data, pixels)
 
 
-def is_blank(data: bytes) -> bool:
+def is_blank(pixels: Image.Image) -> bool:
     """Whether all pixels are (nearly) the same, as a defective GPU or NaN latents leave them."""
-    with Image.open(io.BytesIO(data), formats=ALLOWED_FORMATS) as image:
-        return all(high - low <= BLANK_RANGE for low, high in _ranges(image.convert("RGB")))
+    return all(high - low <= BLANK_RANGE for low, high in _ranges(pixels))
 
 
-def thumbnail_encode(data: bytes) -> Encoded:
+def thumbnail_encode(pixels: Image.Image) -> Encoded:
     """A WebP of at most `THUMBNAIL_SIDE_PX` on its longer side."""
-    with Image.open(io.BytesIO(data), formats=ALLOWED_FORMATS) as image:
-        small = image.convert("RGB")
-        small.thumbnail((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX), Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        small.save(buffer, "WEBP", quality=82, method=4)
-        return Encoded(buffer.getvalue(), small.width, small.height)
+    small = pixels.copy()
+    small.thumbnail((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=82, method=2)
+    return Encoded(buffer.getvalue(), small.width, small.height)
 
 
 def _opened(data: bytes) -> Image.Image:

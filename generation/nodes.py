@@ -8,6 +8,7 @@ pixels show.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -59,8 +60,16 @@ def nodes_usable() -> QuerySet[Node]:
     return Node.objects.filter(duty=NodeDuty.ACTIVE, health=NodeHealth.HEALTHY)
 
 
-def nodes_with_room() -> list[Node]:
-    """Nodes that may take a job right now, the emptiest first, their rows locked.
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Nodes that may take a prompt right now, the emptiest first; `usable` counts the full too."""
+
+    nodes: tuple[Node, ...]
+    usable: int
+
+
+def nodes_with_room() -> Room:
+    """The nodes that may take jobs, their rows locked.
 
     Call inside a transaction. The lock makes two claims see each other's jobs; it is held for one
     claim, a few milliseconds.
@@ -71,9 +80,8 @@ def nodes_with_room() -> list[Node]:
     locked = {node.pk: node for node in rows.order_by("pk")}
     counts = Node.objects.filter(pk__in=locked).annotate(held=_held()).values_list("pk", "held")
     free = {pk: locked[pk].depth - held for pk, held in counts}
-    return sorted(
-        (node for node in locked.values() if free[node.pk] > 0), key=lambda n: (-free[n.pk], n.pk)
-    )
+    with_room = (node for node in locked.values() if free[node.pk] > 0)
+    return Room(tuple(sorted(with_room, key=lambda n: (-free[n.pk], n.pk))), len(locked))
 
 
 def nodes_room() -> int:

@@ -13,7 +13,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from generation.models import Job, Node, Share
-from generation.nodes import images_fit, nodes_usable, nodes_with_room
+from generation.nodes import images_fit, nodes_with_room
 from generation.pace import pace_of
 from generation.params import prompt_id_for
 from generation.shares import WAITS, clock_advance, share_charge
@@ -49,11 +49,10 @@ def job_claim() -> Claim | None:
     variations that follow it, as many as the node can make at once.
     """
     with transaction.atomic():
-        nodes = nodes_with_room()
-        is_only = nodes_usable().count() == 1
+        room = nodes_with_room()
         for lane in Lane:
-            for share in _shares_next(lane) if nodes else ():
-                claim = _claim_for(share, lane, nodes, is_only=is_only)
+            for share in _shares_next(lane) if room.nodes else ():
+                claim = _claim_for(share, lane, room.nodes, is_only=room.usable == 1)
                 if claim is not None:
                     return claim
     return None

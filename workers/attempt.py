@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from uuid import UUID
 
@@ -45,11 +46,12 @@ from workers.failures import (
     failure_of_refusal,
     failure_of_verdict,
 )
+from workers.fetches import Fetches
 from workers.members import Member, Members, members_held
 from workers.orders import order_for
 from workers.prompts import memory_free, prompt_runs, prompt_stop, prompt_supersede
 from workers.reporter import Reporter
-from workers.saver import image_save
+from workers.saver import image_save, thumbnail_save
 from workers.uploads import picture_upload, uploads_forget
 from workers.workflows.abilities import Abilities
 from workers.workflows.build import (
@@ -66,6 +68,9 @@ log = structlog.get_logger(__name__)
 POLL_S = 1.0  # one verdict a second covers a dead socket and brings a cancellation in time
 UNREACHABLE_S = 8.0  # chosen: longer than a hiccup of a tunnel, shorter than patience
 UNKNOWN_POLLS = 3  # a node that says this often that it knows no such prompt has lost it
+
+# Uploads that go on while the attempt's own thread writes to the database.
+_beside = ThreadPoolExecutor(16, thread_name_prefix="upload")
 
 # Set when this process is told to stop: attempts let go of their jobs, which are adopted.
 draining = threading.Event()
@@ -131,10 +136,13 @@ class _Attempt:
         self.jobs = members.jobs
         self.abilities = Abilities.from_json(node.abilities)
         self.recipe: Recipe | None = None
+        self.looked_at = time.monotonic()
         self.node_health: str = node.health
         self.runs_since: float | None = None
         self.reporter = Reporter(members, steps=sampler_steps(self._order(lambda name: name)))
         self.lead: Job = self.jobs[0]
+        size = self.lead.parameters
+        self.fetches = Fetches(self.client, width=size.width, height=size.height)
         self.log = log.bind(
             job_id=str(self.lead.id),
             attempt=self.lead.attempt,
@@ -169,6 +177,8 @@ class _Attempt:
                     prompt_may_live=True,
                 )
             )
+        finally:
+            self.fetches.close()
 
     def _make(self) -> None:
         with self.client.follow(self.prompt_id) as follower:
@@ -182,10 +192,18 @@ class _Attempt:
 
     def _submit(self) -> None:
         """Upload the pictures and submit the graph, once."""
+        if draining.is_set():
+            raise _Draining
         try:
-            self._prepare()
-            self._look()
-            self._advance({JobState.CLAIMED}, JobState.SUBMITTED)
+            # The upload and the database take their time side by side.
+            prepared = _beside.submit(self._prepare)
+            try:
+                self._advance({JobState.CLAIMED}, JobState.SUBMITTED)
+            finally:
+                prepared.result()
+            self._check_leases()
+            if any(job.cancel_requested_at for job in self.members.jobs):
+                self._look()
             try:
                 try:
                     self._send()
@@ -271,9 +289,11 @@ class _Attempt:
                 self.hears_events = False
             if self.reporter.has_started:
                 self._advance({JobState.SUBMITTED}, JobState.RUNNING)
+            self.fetches.begin(self._own(self.reporter.files))
             if not looks_now:
                 continue
-            self._look()
+            if time.monotonic() - self.looked_at >= POLL_S:
+                self._look()
             try:
                 verdict = self.client.verdict(self.prompt_id)
             except ComfyError as error:
@@ -326,8 +346,9 @@ class _Attempt:
 
     def _save(self, verdict: Verdict) -> None:
         """Bring each image into storage and end its job; the others do not wait for one's end."""
+        files = self._own(verdict.files)
+        self.fetches.begin(files)
         self._advance({JobState.SUBMITTED, JobState.RUNNING}, JobState.SAVING)
-        files = [f for f in verdict.files if is_output_of(self.prompt_id, subfolder=f.subfolder)]
         execution_s = verdict.execution_s
         if execution_s is not None:
             execution_s /= max(1, Job.objects.filter(prompt_id=self.prompt_id).count())
@@ -354,16 +375,21 @@ class _Attempt:
             if member not in self.members:
                 raise _Dropped
 
-        file = files[job.prompt_index]
-        image = image_save(self.client, file, job, look, method=self._method())
+        fetched = self.fetches.take(files[job.prompt_index], look)
+        image = image_save(fetched, job, look, method=self._method())
         if job_succeed(member.lease, [image], execution_s=execution_s) is None:
             look()
             self.members.drop(member, why="lease lost")
             return
+        self.members.drop(member, why="job succeeded")
+        thumbnail_save(fetched, image)
         if execution_s is not None:
             pace_note(job.parameters, execution_s)
         node_made_image(self.node.pk)
-        self.members.drop(member, why="job succeeded")
+
+    def _own(self, files: Iterable[OutputFile]) -> list[OutputFile]:
+        """The files that this prompt wrote: a server may name an earlier one's."""
+        return [f for f in files if is_output_of(self.prompt_id, subfolder=f.subfolder)]
 
     def _check_leases(self) -> None:
         """Drop the jobs whose leases this process could not renew."""
@@ -378,6 +404,7 @@ class _Attempt:
         self._check_leases()
         if draining.is_set():
             raise _Draining
+        self.looked_at = time.monotonic()
         tokens = [member.lease.token for member in self.members]
         rows = {
             row[0]: row

@@ -106,7 +106,7 @@ def _check_picture(client: ComfyClient, node_id: int, abilities: Abilities) -> N
             client.cancel(prompt_id)
         raise
     image = image_check(_fetch(client, verdict), width=SIDE_PX, height=SIDE_PX)
-    if is_blank(image.data):
+    if is_blank(image.pixels):
         raise CanaryDied("Its canary image is blank.")
 
 

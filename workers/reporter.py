@@ -8,7 +8,16 @@ from generation.events import progress_publish
 from generation.previews import Progress as JobProgress
 from generation.previews import progress_put
 from workers.comfy.mailboxes import Follower
-from workers.comfy.protocol import Disconnected, Preview, Progress, Reconnected, Started
+from workers.comfy.protocol import (
+    Disconnected,
+    Finished,
+    OutputFile,
+    OutputReady,
+    Preview,
+    Progress,
+    Reconnected,
+    Started,
+)
 from workers.members import Members
 
 REPORT_EVERY_S = 0.25
@@ -21,11 +30,13 @@ class Reporter:
     Attributes:
         has_started: the node has begun.
         has_lost_events: the socket broke; events of this prompt may never come again.
+        files: what the node has named so far.
     """
 
     def __init__(self, members: Members, *, steps: int) -> None:
         self.has_started = False
         self.has_lost_events = False
+        self.files: list[OutputFile] = []
         self._members = members
         self._step = 0
         self._steps = max(1, steps)
@@ -58,7 +69,10 @@ class Reporter:
             case Disconnected() | Reconnected():
                 self.has_lost_events = True
                 looks_now = True
-            case _:  # files or the end: the record knows
+            case OutputReady(files=files):
+                # The record does not say that it is complete before the end is told.
+                self.files.extend(files)
+            case Finished():
                 looks_now = True
         if self._is_stale and time.monotonic() - self._reported_at >= REPORT_EVERY_S:
             self._report()

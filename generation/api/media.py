@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from uuid import UUID
 
 from django.http import HttpResponse, HttpResponseBase
@@ -11,10 +12,12 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from generation.exceptions import NotFound
+from generation.images import image_check, thumbnail_encode
+from generation.models import GeneratedImage
 from generation.previews import preview_get
 from generation.selectors import image_get, job_get
 from generation.states import ON_NODE
-from generation.storage import blob_read
+from generation.storage import blob_read, blob_write
 from usage.api.views import caller
 
 # A name's bytes never change; private, because only its owner may see it.
@@ -41,7 +44,10 @@ class ThumbnailView(APIView):
     def get(self, request: Request, image_id: UUID) -> HttpResponseBase:
         """Return the image as a small WebP."""
         image = image_get(caller(request), image_id)
-        return _picture(image.thumbnail, "image/webp", what="image")
+        try:
+            return _bytes(blob_read(image.thumbnail), "image/webp", FOR_EVER)
+        except FileNotFoundError:
+            return _bytes(_thumbnail_make(image), "image/webp", FOR_EVER)
 
 
 class SketchView(APIView):
@@ -64,6 +70,19 @@ class PreviewView(APIView):
         if data is None:
             raise NotFound("preview")
         return _bytes(data, "image/jpeg", NOT_AT_ALL)
+
+
+def _thumbnail_make(image: GeneratedImage) -> bytes:
+    """Make what its worker has not got round to, or never will."""
+    try:
+        data = blob_read(image.file)
+    except FileNotFoundError as error:
+        raise NotFound("image") from error
+    pixels = image_check(data, width=image.width, height=image.height).pixels
+    thumbnail = thumbnail_encode(pixels).data
+    with suppress(OSError):
+        blob_write(image.thumbnail, thumbnail)
+    return thumbnail
 
 
 def _picture(name: str, content_type: str, *, what: str) -> HttpResponse:

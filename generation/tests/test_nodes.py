@@ -157,7 +157,7 @@ def test_the_emptiest_node_comes_first(owner: User, node: Node, submit: Submit) 
     )
 
     with transaction.atomic():
-        assert [found.pk for found in nodes_with_room()] == [roomy.pk, node.pk]
+        assert [found.pk for found in nodes_with_room().nodes] == [roomy.pk, node.pk]
 
 
 # --- Health ---

@@ -70,8 +70,9 @@ def test_a_preset_draws_a_sketch_of_its_size_that_is_not_blank(path: Path) -> No
     data = preset_png(path.stem)
 
     assert data is not None
-    assert Image.open(io.BytesIO(data)).size == (preset["width"], preset["height"])
-    assert not is_blank(data)
+    drawn = Image.open(io.BytesIO(data))
+    assert drawn.size == (preset["width"], preset["height"])
+    assert not is_blank(drawn)
     assert sketch_normalise(data).width == preset["width"]
 
 

@@ -116,7 +116,7 @@ def _queue_fill(waiting: int, size: int) -> None:
             user=user,
             index=0,
             lane=Lane.BATCH,
-            mode="paint",
+            workflow="paint",
             params=params.as_json(),
             sketch=f"sketches/{user.pk}/x.png",
             created_at=long_ago,

@@ -148,7 +148,7 @@ def test_a_fault_that_stays_fails_clearly_and_charges_nothing(
 def test_a_file_that_never_comes_whole_fails_without_an_image(
     owner: User, submit: Submit, faulty: Faulty, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.saver.FETCH_PAUSES_S", (0.01, 0.01))
+    monkeypatch.setattr("workers.fetches.PAUSES_S", (0.01, 0.01, 0.01))
     node_for(faulty(fault))
     (job,) = submit(owner)
 
