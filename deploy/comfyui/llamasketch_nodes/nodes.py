@@ -53,7 +53,7 @@ class LlamaSketchSaveImage:
         """Copy the images to the CPU, hand them to the saver, and name the files."""
         # As bytes before the transfer, which is then a quarter as long; fractions are cut off, as
         # SaveImage does.
-        pixels = (images.float() * 255.0).clamp(0, 255).byte().cpu().numpy()
+        pixels = (images.float() * 255.0).clamp_(0, 255).byte().cpu().numpy()
         files = image_saver.save(
             list(pixels),
             root=_output_folder(),
