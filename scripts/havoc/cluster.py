@@ -90,6 +90,10 @@ class Cluster:
         """Whether the postmaster lives."""
         return self._process is not None and self._process.poll() is None
 
+    def pids(self) -> dict[str, int]:
+        """The postmaster by its name, while it lives."""
+        return {"postgres": self._process.pid} if self._process is not None else {}
+
     def stop(self) -> None:
         """End the server: SIGINT means at once, but in order; its children follow it."""
         if self._process is None:

@@ -17,6 +17,11 @@ minute and measures less.
 
 """
 
+_BUSY = (
+    "**The machine was busy with other work: all times are too long, and a budget that is not kept "
+    "says little.** What the processor was used for is true all the same.\n\n"
+)
+
 _FOOT = """
 ## What the columns are
 
@@ -27,8 +32,8 @@ _FOOT = """
   it uploads, submits, listens on the node's socket and fetches. It keeps, checks and limits
   nothing.
 - **naive client**: a program that asks the node's history each second and uploads every sketch
-  under one name, as simple web interfaces to ComfyUI do. How long it is late depends on how a
-  job's length falls between two looks.
+  under one name, as simple web interfaces to ComfyUI do. How late it is depends on how a job's
+  length falls between two looks.
 
 All work for the same orders on nodes of the same kind, in turn within one run. The node is the
 simulator where no GPU is named: a step takes 0.2 s, three of four run. What the node's own record
@@ -40,6 +45,9 @@ gives as its execution time is nobody's overhead and is taken off.
   job at a time, less the node's execution time.
 - **stage**: where the platform's overhead is spent, medians. They are told by the arrival of its
   events and by the node's record.
+- **processor**: what each process used of the processor for one job, one at a time, less what it
+  uses without any; and that, of all processes, for a second. A busy machine makes times longer,
+  and this hardly.
 - **event to client**: from the `finished_at` of the job's row to the arrival of its event.
 - **makespan**: 30 jobs of 8 users at once, from the first request to the last image, over the sum
   of their execution times on the one node; median of the rounds.
@@ -51,8 +59,7 @@ gives as its execution time is nobody's overhead and is taken off.
 - **submissions**: accepted requests a second, each with a sketch of its own; the clients that send
   them share the processor.
 
-A budget that is not kept on a busy machine says little; the load beside the table is the number of
-processes that wanted to run, before and after each part.
+The load under the table is the number of processes that wanted to run, before and after each part.
 """
 
 
@@ -63,5 +70,8 @@ def page(machine: dict[str, Any], parts: Sequence[Part]) -> str:
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
         f"{machine['system']}, Python {machine['python']}, GPU: {machine['gpu']}.\n\n"
     )
+    cores = machine["cores"] or 1
+    if any(part.load[0] > cores for part in parts):
+        where += _BUSY
     loads = ", ".join(f"{part.name} {part.load[0]} → {part.load[1]}" for part in parts)
     return f"{_HEAD}{where}{markdown(parts)}\n\nLoad: {loads}.\n{_FOOT}"

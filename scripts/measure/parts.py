@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +33,7 @@ from scripts.measure.figures import (
 from scripts.measure.gpu import images_per_second
 from scripts.measure.naive import NaiveClient
 from scripts.measure.orders import Client, Made, orders_of
+from scripts.measure.processor import processor_ms, used_ms
 from scripts.measure.records import execution_of, has_pack
 from scripts.measure.report import Budget, Row
 from scripts.measure.rig import Rig, rig
@@ -42,6 +44,8 @@ CROWD = 30
 WHEEL = 30  # colours; measured: the painter keeps them apart at the denoise of a crowd's orders
 ENCODE_S = 0.1
 WARM_UP = 5
+IDLE_S = 10.0  # five of beat's most frequent ticks
+OURS = ("web", "worker", "beat", "postgres", "valkey")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,14 @@ def overhead(bench: Bench, running: Rig) -> Found:
             "naive": Lane(naive, running.other_node, every=size.naive_every),
         }
         orders = orders_of(WARM_UP + size.alone, wheel=WHEEL)
+        pids = {**running.stack.supervisor.pids(), **bench.cluster.pids()}
+        idle = processor_ms(pids)
+        bench.stop.pause(IDLE_S)
+        before, began_at = processor_ms(pids), time.monotonic()
         timed = alone(lanes, orders, warm_up=WARM_UP, pause=lambda: bench.stop.pause(0.01))
+        used, took_s = used_ms(before, processor_ms(pids)), time.monotonic() - began_at
+    idle_ms_s = {name: ms / IDLE_S for name, ms in used_ms(idle, before).items()}
+    a_job = {name: (used[name] - idle_ms_s[name] * took_s) / len(orders) for name in used}
     samples = {
         name: [overhead_ms(one.made, one.execution) for one in timed[name]] for name in lanes
     }
@@ -122,9 +133,11 @@ def overhead(bench: Bench, running: Rig) -> Found:
         Row("overhead, p50", "ms", here.p50, bare_.p50, naive_.p50, Budget(most=40)),
         Row("overhead, p95", "ms", here.p95, bare_.p95, naive_.p95, Budget(most=80)),
         *(Row(f"  stage: {name}", "ms", median) for name, median in stages.items()),
+        *(Row(f"  processor a job: {name}", "ms", a_job[name]) for name in OURS if name in a_job),
+        Row("processor without jobs", "ms/s", sum(idle_ms_s.get(name, 0.0) for name in OURS)),
         Row("event to client, p95", "ms", late.p95, budget=Budget(most=100)),
     ]
-    return rows, {"overhead_ms": samples, "stages_ms": stages}
+    return rows, {"overhead_ms": samples, "stages_ms": stages, "processor_a_job_ms": a_job}
 
 
 def makespan(bench: Bench, running: Rig) -> Found:

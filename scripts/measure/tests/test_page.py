@@ -33,3 +33,11 @@ def test_the_page_has_the_rows_and_says_how_to_write_it_again() -> None:
     assert "| overhead, p50 | ms | 35.2 | 8.4 | 390 | ≤ 40 | ✓ |" in text
     assert "./scripts/bench --write-docs" in text
     assert text.endswith("\n")
+
+
+def test_a_busy_machine_is_called_so() -> None:
+    quiet = page(MACHINE, [Part("overhead", (), load=(1.9, 5.0))])
+    busy = page(MACHINE, [Part("overhead", (), load=(2.1, 0.5))])
+
+    assert "was busy" not in quiet
+    assert "was busy" in busy
