@@ -10,6 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -54,11 +55,14 @@ class BareClient:
         self._client_id = uuid4().hex
         self._sent: dict[str, tuple[Order, float]] = {}
         self._files: dict[str, dict[str, str]] = {}
-        self._socket = connect(
-            f"{url.replace('http', 'ws', 1)}/ws?clientId={self._client_id}",
-            max_size=2**26,
-            open_timeout=ANSWER_WITHIN_S,
-            proxy=None,
+        self._open = ExitStack()
+        self._socket = self._open.enter_context(
+            connect(
+                f"{url.replace('http', 'ws', 1)}/ws?clientId={self._client_id}",
+                max_size=2**26,
+                open_timeout=ANSWER_WITHIN_S,
+                proxy=None,
+            )
         )
         self._socket.send(json.dumps(_FEATURES))
 
@@ -96,7 +100,7 @@ class BareClient:
 
     def close(self) -> None:
         """Hang up."""
-        self._socket.close()
+        self._open.close()
         self._session.close()
 
 

@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
+from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -35,12 +36,15 @@ class Caller:
         self._sent: dict[str, tuple[Order, float]] = {}
         self._moments: dict[str, dict[str, float]] = defaultdict(dict)
         self._ended: queue.Queue[dict[str, Any]] = queue.Queue()
-        self._socket = connect(
-            f"{address.replace('http', 'ws', 1)}/ws/events/",
-            additional_headers=headers,
-            max_size=2**24,
-            open_timeout=ANSWER_WITHIN_S,
-            proxy=None,
+        self._open = ExitStack()
+        self._socket = self._open.enter_context(
+            connect(
+                f"{address.replace('http', 'ws', 1)}/ws/events/",
+                additional_headers=headers,
+                max_size=2**24,
+                open_timeout=ANSWER_WITHIN_S,
+                proxy=None,
+            )
         )
         self._socket.recv(timeout=ANSWER_WITHIN_S)  # the snapshot: from here on nothing is missed
         self._thread = threading.Thread(target=self._listen, name="caller", daemon=True)
@@ -96,7 +100,7 @@ class Caller:
 
     def close(self) -> None:
         """Hang up."""
-        self._socket.close()
+        self._open.close()
         self._thread.join(5)
         self._session.close()
 

@@ -209,9 +209,6 @@ def claims(bench: Bench, running: Rig) -> Found:
         "PENCIL_DATA_DIR": str(bench.folder / "claims"),
         "DJANGO_SETTINGS_MODULE": "llamasketch.settings",
     }
-    subprocess.run(
-        [PYTHON, "manage.py", "migrate", "--no-input", "-v", "0"], env=environment, check=True
-    )
     samples = claims_measure(environment, bench.size.waiting, times=bench.size.claims)
     rows = []
     for size, took in samples.items():
