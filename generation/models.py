@@ -144,6 +144,7 @@ class Batch(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="batches")
+    size = models.PositiveSmallIntegerField(default=1, help_text="How many jobs it has.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

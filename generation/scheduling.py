@@ -123,17 +123,16 @@ def _take(jobs: Sequence[Job], node: Node, charge: float) -> list[tuple[Lease, J
     prompt_id = prompt_id_for(jobs[0].id, jobs[0].attempt + 1)
     members: list[tuple[Lease, Job]] = []
     for index, job in enumerate(jobs):
-        lease = job_take(
+        taken = job_take(
             job,
             node_id=node.pk,
             charged_virtual_s=charge,
             prompt_id=prompt_id,
             prompt_index=index,
         )
-        if lease is None:
+        if taken is None:
             break
-        job.refresh_from_db()
-        members.append((lease, job))
+        members.append(taken)
     return members
 
 
@@ -156,8 +155,8 @@ def _companions(lead: Job, node: Node) -> list[Job]:
 
     Jobs of a batch differ in seed and variation alone. One that ran out of memory goes alone.
     """
-    room = images_fit(node, lead.parameters) - 1
-    if not room or lead.memory_failures:
+    room = min(images_fit(node, lead.parameters), lead.batch.size - lead.index) - 1
+    if room < 1 or lead.memory_failures:
         return []
     after = _claimable().filter(
         batch_id=lead.batch_id, index__range=(lead.index + 1, lead.index + room), memory_failures=0
@@ -187,4 +186,4 @@ def _next_for(share: Share, lane: Lane, node: Node, *, is_only: bool) -> Job | N
         jobs = jobs.exclude(avoid_node=node)
     skip_locked = connection.features.has_select_for_update_skip_locked
     locked = jobs.select_for_update(skip_locked=skip_locked, of=("self",))
-    return locked.order_by("created_at", "id").first()
+    return locked.select_related("batch").order_by("created_at", "id").first()

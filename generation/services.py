@@ -304,7 +304,7 @@ def _batch_create(
     now = timezone.now()
     if lane == Lane.LIVE:
         _supersede_live(user)
-    batch = Batch.objects.create(user=user, created_at=now)
+    batch = Batch.objects.create(user=user, size=count, created_at=now)
     jobs = [
         Job(
             batch=batch,

@@ -23,8 +23,10 @@ from django.db.models.functions import Coalesce, Now
 from generation.events import events_record
 from generation.models import GeneratedImage, Job
 from generation.params import prompt_id_for
+from generation.returning import update_returning
 from generation.shares import share_charge, share_want
 from generation.states import ON_NODE, JobState, Lane, can_follow
+from usage.models import User
 from usage.quota import quota_refund, quota_settle
 
 LEASE_TTL = timedelta(seconds=15)
@@ -60,7 +62,7 @@ def job_take(
     charged_virtual_s: float = 0.0,
     prompt_id: UUID | None = None,
     prompt_index: int = 0,
-) -> Lease | None:
+) -> tuple[Lease, Job] | None:
     """Claim a queued job for a node: `queued → claimed`, the next attempt, with a fresh lease.
 
     `charged_virtual_s` is what the caller has added to the owner's share for it. A job that is to
@@ -68,7 +70,6 @@ def job_take(
     """
     lease = Lease(job.id, job.attempt + 1, uuid4())
     taken = _swap(
-        job.id,
         Job.objects.filter(id=job.id, attempt=job.attempt, cancel_requested_at__isnull=True),
         {JobState.QUEUED},
         JobState.CLAIMED,
@@ -82,7 +83,7 @@ def job_take(
         charged_virtual_s=charged_virtual_s,
         started_at=None,
     )
-    return lease if taken else None
+    return (lease, taken) if taken else None
 
 
 def job_advance(lease: Lease, origins: Iterable[JobState], to: JobState) -> Job | None:
@@ -90,7 +91,7 @@ def job_advance(lease: Lease, origins: Iterable[JobState], to: JobState) -> Job 
     # A prompt that was faster than our look at it never was `running` here.
     has_begun = to in {JobState.RUNNING, JobState.SAVING}
     fields: dict[str, Any] = {"started_at": Coalesce(F("started_at"), Now())} if has_begun else {}
-    return _swap(lease.job_id, _held(lease), origins, to, **fields)
+    return _swap(_held(lease), origins, to, **fields)
 
 
 def job_succeed(
@@ -103,7 +104,8 @@ def job_succeed(
     """
     with transaction.atomic():
         held = _held(lease).filter(cancel_requested_at__isnull=True)
-        changed = held.filter(state=JobState.SAVING).update(
+        changed = update_returning(
+            held.filter(state=JobState.SAVING),
             state=JobState.SUCCEEDED,
             finished_at=Now(),
             execution_s=execution_s,
@@ -112,6 +114,7 @@ def job_succeed(
         )
         if not changed:
             return None
+        (job,) = changed
         GeneratedImage.objects.bulk_create(
             GeneratedImage(
                 job_id=lease.job_id,
@@ -127,9 +130,9 @@ def job_succeed(
             for index, image in enumerate(images)
         )
         quota_settle(lease.job_id)
-        job = Job.objects.select_related("user__plan").get(id=lease.job_id)
         if execution_s is not None:
-            weight = job.user.plan.weight if job.user.plan else 1
+            plans = User.objects.filter(pk=job.user_id)
+            weight = plans.values_list("plan__weight", flat=True).get() or 1
             share_charge(job.user_id, execution_s / weight - job.charged_virtual_s)
         return _recorded(job, JobState.SUCCEEDED)
 
@@ -201,7 +204,6 @@ def job_requeue(
     if avoid_node_id is not None:
         fields["avoid_node_id"] = avoid_node_id
     return _swap(
-        lease.job_id,
         _held(lease).filter(cancel_requested_at__isnull=True),
         ON_NODE,
         JobState.QUEUED,
@@ -244,18 +246,18 @@ def _end(
     job_id: UUID, rows: QuerySet[Job], origins: Iterable[JobState], to: JobState, **fields: Any
 ) -> Job | None:
     ending = {"finished_at": Now(), "lease_token": None, "lease_expires_at": None, **fields}
-    with transaction.atomic():
-        if not _set_state(rows, origins, to, **ending):
+    _check_way(origins, to)
+    with transaction.atomic(savepoint=False):
+        job = _set_state(rows, origins, to, **ending)
+        if job is None:
             return None
         quota_refund(job_id)
-        job = Job.objects.get(id=job_id)
         if to == JobState.FAILED or job.started_at is None:
             _share_give_back(job)
         return _recorded(job, to)
 
 
 def _swap(
-    job_id: UUID,
     rows: QuerySet[Job],
     origins: Iterable[JobState],
     to: JobState,
@@ -263,10 +265,11 @@ def _swap(
     event: str = "",
     **fields: Any,
 ) -> Job | None:
-    with transaction.atomic():
-        if not _set_state(rows, origins, to, **fields):
+    _check_way(origins, to)
+    with transaction.atomic(savepoint=False):
+        job = _set_state(rows, origins, to, **fields)
+        if job is None:
             return None
-        job = Job.objects.get(id=job_id)
         if to == JobState.QUEUED:
             share_want(job.user_id, Lane(job.lane))
             _share_give_back(job)
@@ -275,13 +278,16 @@ def _swap(
 
 def _set_state(
     rows: QuerySet[Job], origins: Iterable[JobState], to: JobState, **fields: Any
-) -> bool:
-    """Set the state of at most one row if it is in one of `origins`."""
-    origins = set(origins)
+) -> Job | None:
+    """Set the state of at most one row if it is in one of `origins`; return it as it is then."""
+    changed = update_returning(rows.filter(state__in=set(origins)), state=to, **fields)
+    return changed[0] if changed else None
+
+
+def _check_way(origins: Iterable[JobState], to: JobState) -> None:
     forbidden = [origin for origin in origins if not can_follow(origin, to)]
     if forbidden:
         raise ValueError(f"A job cannot go from {', '.join(sorted(forbidden))} to {to}.")
-    return bool(rows.filter(state__in=origins).update(state=to, **fields))
 
 
 def _share_give_back(job: Job) -> None:

@@ -141,8 +141,7 @@ class _Attempt:
         self.runs_since: float | None = None
         self.reporter = Reporter(members, steps=sampler_steps(self._order(lambda name: name)))
         self.lead: Job = self.jobs[0]
-        size = self.lead.parameters
-        self.fetches = Fetches(self.client, width=size.width, height=size.height)
+        self.fetches = Fetches(self.client, self.jobs)
         self.log = log.bind(
             job_id=str(self.lead.id),
             attempt=self.lead.attempt,
@@ -283,13 +282,16 @@ class _Attempt:
         answered_at = started_at
         unknown = 0
         while True:
-            _connection_lend()
+            if not self.reporter.files:  # else the end is near
+                _connection_lend()
             looks_now = self.reporter.take(follower, POLL_S)
             if self.reporter.has_lost_events:
                 self.hears_events = False
             if self.reporter.has_started:
                 self._advance({JobState.SUBMITTED}, JobState.RUNNING)
-            self.fetches.begin(self._own(self.reporter.files))
+            if named := self._own(self.reporter.files):
+                self.fetches.begin(named)
+                self._advance({JobState.SUBMITTED, JobState.RUNNING}, JobState.SAVING)
             if not looks_now:
                 continue
             if time.monotonic() - self.looked_at >= POLL_S:
@@ -375,8 +377,8 @@ class _Attempt:
             if member not in self.members:
                 raise _Dropped
 
-        fetched = self.fetches.take(files[job.prompt_index], look)
-        image = image_save(fetched, job, look, method=self._method())
+        fetched = self.fetches.take(files, job.prompt_index, look)
+        image = image_save(fetched, look, method=self._method())
         if job_succeed(member.lease, [image], execution_s=execution_s) is None:
             look()
             self.members.drop(member, why="lease lost")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
@@ -18,6 +18,9 @@ import structlog
 
 from generation.exceptions import InvalidImage
 from generation.images import Decoded, image_check, is_blank
+from generation.models import Job
+from generation.params import JobParams
+from generation.storage import blob_write, image_name
 from workers.comfy.client import ComfyClient
 from workers.comfy.errors import (
     BadReply,
@@ -40,6 +43,7 @@ PAUSES_S = (0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 # While the node pack says that a file waits to be written, and not longer than this.
 WAITING_PAUSE_S, WAITING_MAX_S = 0.5, 60.0
 LOOK_EVERY_S = 1.0
+SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 THREADS = 16  # chosen: each waits for a node most of its time
 
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fetch")
@@ -52,32 +56,35 @@ class Fetched:
     image: Decoded
     content_type: str
     is_blank: bool
+    name: str
+    thumbnail: str
+    is_kept: bool  # whether it is in storage already
 
 
 class Fetches:
-    """The fetches of one prompt's images, `width` × `height` pixels each."""
+    """The fetches of one prompt's images, one for each of its jobs."""
 
-    def __init__(self, client: ComfyClient, *, width: int, height: int) -> None:
+    def __init__(self, client: ComfyClient, jobs: Sequence[Job]) -> None:
         self._client = client
-        self._size = (width, height)
+        self._jobs = {job.prompt_index: job for job in jobs}
         self._begun: dict[tuple[str, str], Future[Fetched]] = {}
         self._is_over = threading.Event()
 
-    def begin(self, files: Iterable[OutputFile]) -> None:
-        """Have files fetched that are not being fetched yet."""
-        for file in files:
+    def begin(self, files: Sequence[OutputFile]) -> None:
+        """Have files fetched that are not being fetched yet. Give all that the prompt named."""
+        for index, file in enumerate(files):
             key = (file.subfolder, file.name)
-            if key not in self._begun:
-                self._begun[key] = _pool.submit(self._fetch, file)
+            if index in self._jobs and key not in self._begun:
+                self._begun[key] = _pool.submit(self._bring, file, self._jobs[index])
 
-    def take(self, file: OutputFile, look: Callable[[], None]) -> Fetched:
-        """Wait for a file; `look` is called meanwhile and raises where the attempt is to stop.
+    def take(self, files: Sequence[OutputFile], index: int, look: Callable[[], None]) -> Fetched:
+        """Wait for one of the files; `look` is called meanwhile and raises to stop that.
 
         Raises:
             Failure: it never came whole, or has another size.
         """
-        self.begin([file])
-        future = self._begun[file.subfolder, file.name]
+        self.begin(files)
+        future = self._begun[files[index].subfolder, files[index].name]
         while True:
             try:
                 return future.result(LOOK_EVERY_S)
@@ -88,21 +95,41 @@ class Fetches:
         """Try nothing again that has not come yet."""
         self._is_over.set()
 
-    def _fetch(self, file: OutputFile) -> Fetched:
+    def _bring(self, file: OutputFile, job: Job) -> Fetched:
+        """Fetch a file, look at it, and keep it.
+
+        Its name holds the job and the attempt. So if another worker has taken the attempt over, it
+        writes the same bytes; nobody may delete them but whoever holds the lease.
+        """
+        image, content_type = self._fetch(file, job.parameters)
+        is_bad = is_blank(image.pixels)
+        name = image_name(job.id, job.attempt, 0, suffix=SUFFIXES[content_type])
+        is_kept = False
+        if not is_bad:
+            try:
+                blob_write(name, image.data)
+                is_kept = True
+            except OSError as error:  # the saver tries for longer
+                log.warning("image not written", problem=str(error))
+        thumbnail = image_name(job.id, job.attempt, 0, suffix="thumbnail.webp")
+        return Fetched(image, content_type, is_bad, name, thumbnail, is_kept)
+
+    def _fetch(self, file: OutputFile, params: JobParams) -> tuple[Decoded, str]:
         """Fetch until the file is whole; a fault of the file or the way to it is tried again."""
-        width, height = self._size
         began_at = time.monotonic()
         pauses = iter(PAUSES_S)
         while True:
             buffer = io.BytesIO()
             try:
                 fetched = self._client.fetch(file, buffer, max_bytes=IMAGE_BYTES_MAX)
-                image = image_check(buffer.getvalue(), width=width, height=height)
-                return Fetched(image, fetched.content_type, is_blank(image.pixels))
+                data = buffer.getvalue()
+                image = image_check(data, width=params.width, height=params.height)
             except (TruncatedFile, FileMissing, NodeUnreachable, BadReply, InvalidImage) as error:
                 problem: Exception = error
             except (FileTooLarge, Refused) as error:
                 raise _not_fetched(error) from error
+            else:
+                return image, fetched.content_type
             pause_s = next(pauses, None)
             is_promised = isinstance(problem, FileMissing) and self._waits_to_be_written(file)
             if is_promised and time.monotonic() - began_at < WAITING_MAX_S:

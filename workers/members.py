@@ -97,10 +97,10 @@ class Members:
         log.info(why, job_id=str(member.job.id), attempt=member.lease.attempt)
 
     def advance(self, origins: Iterable[JobState], to: JobState) -> None:
-        """Move all on, and drop those that are not ours any more."""
+        """Move on all that are in one of `origins`, and drop those that are not ours any more."""
         origins = set(origins)
         for member in self:
-            if member.job.state != to and not member.advance(origins, to):
+            if member.job.state in origins and not member.advance(origins, to):
                 self.drop(member, why="lease lost")
 
 

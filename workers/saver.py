@@ -8,8 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from generation.images import thumbnail_encode
-from generation.models import Job
-from generation.storage import blob_delete, blob_write, image_name
+from generation.storage import blob_delete, blob_write
 from generation.transitions import StoredImage
 from workers.failures import Failure, FailureKind
 from workers.fetches import Fetched
@@ -18,11 +17,10 @@ log = structlog.get_logger(__name__)
 
 # Half a minute: somebody has been told by then that the disk is full.
 WRITE_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
-def image_save(fetched: Fetched, job: Job, look: Callable[[], None], *, method: str) -> StoredImage:
-    """Keep an image; its thumbnail may come later. `method` says how it was enlarged.
+def image_save(fetched: Fetched, look: Callable[[], None], *, method: str) -> StoredImage:
+    """See that an image is kept; its thumbnail may come later. `method`: how it was enlarged.
 
     `look` is called before each further try and raises where the attempt is to stop.
 
@@ -32,11 +30,16 @@ def image_save(fetched: Fetched, job: Job, look: Callable[[], None], *, method: 
     if fetched.is_blank:
         raise Failure("blank_image", "the image is blank", FailureKind.BLANK, avoids_node=True)
     image = fetched.image
-    name = image_name(job.id, job.attempt, 0, suffix=SUFFIXES[fetched.content_type])
-    thumbnail = image_name(job.id, job.attempt, 0, suffix="thumbnail.webp")
-    _keep(name, image.data, look)
+    if not fetched.is_kept:
+        _keep(fetched.name, image.data, look)
     return StoredImage(
-        name, thumbnail, fetched.content_type, image.width, image.height, len(image.data), method
+        file=fetched.name,
+        thumbnail=fetched.thumbnail,
+        content_type=fetched.content_type,
+        width=image.width,
+        height=image.height,
+        size_bytes=len(image.data),
+        method=method,
     )
 
 

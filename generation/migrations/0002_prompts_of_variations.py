@@ -29,6 +29,11 @@ class Migration(migrations.Migration):
             "job", "prompt_index", models.PositiveSmallIntegerField(default=0, editable=False)
         ),
         migrations.AddField(
+            "batch",
+            "size",
+            models.PositiveSmallIntegerField(default=1, help_text="How many jobs it has."),
+        ),
+        migrations.AddField(
             "generatedimage",
             "method",
             models.CharField(max_length=80, blank=True, help_text="How it was enlarged."),

@@ -42,7 +42,8 @@ def bring(job: Job, node: Node, state: JobState) -> Lease:
     """Bring a queued job to a state and return the (last) lease on it."""
     if state == JobState.QUEUED:
         return lease_of_nobody(job)
-    lease = job_take(job, node_id=node.pk)
+    taken = job_take(job, node_id=node.pk)
+    lease = taken[0] if taken else None
     assert lease is not None
     stop = _LAST_STEP_FROM.get(state, state)
     for before, after in pairwise(_WAY):

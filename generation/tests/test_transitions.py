@@ -269,9 +269,11 @@ def test_a_claim_begins_the_next_attempt_under_its_own_prompt_id(
 ) -> None:
     (job,) = submit(owner)
 
-    lease = job_take(job, node_id=node.pk)
+    taken = job_take(job, node_id=node.pk)
 
-    assert lease is not None
+    assert taken is not None
+    lease, as_it_is = taken
+    assert as_it_is.state == CLAIMED
     row = row_of(job.id)
     assert (lease.attempt, row["attempt"], row["node_id"]) == (1, 1, node.pk)
     assert row["prompt_id"] == prompt_id_for(job.id, 1)
