@@ -24,6 +24,6 @@ def update_returning(rows: QuerySet[M], **values: Any) -> list[M]:
     if not sql:  # Django sees that no row can match
         return []
     quote = connections[using].ops.quote_name
-    columns = ", ".join(quote(field.column) for field in rows.model._meta.concrete_fields)
+    columns = ", ".join(quote(str(field.column)) for field in rows.model._meta.concrete_fields)
     manager = rows.model._base_manager.using(using)
     return list(manager.raw(f"{sql} RETURNING {columns}", parameters))

@@ -285,6 +285,8 @@ class _Attempt:
             if not self.reporter.files:  # else the end is near
                 _connection_lend()
             looks_now = self.reporter.take(follower, POLL_S)
+            if draining.is_set():
+                raise _Draining
             if self.reporter.has_lost_events:
                 self.hears_events = False
             if self.reporter.has_started:
