@@ -71,7 +71,8 @@ def test_thirty_jobs_of_eight_users_at_once_each_get_their_own_sketch(stack: Sta
     with ThreadPoolExecutor(JOBS) as pool:
         ended = list(pool.map(_draw, work))
 
-    assert [job["state"] for job, _ in ended] == ["succeeded"] * JOBS
+    problems = [job["error"] for job, _ in ended if job["state"] != "succeeded"]
+    assert problems == []
     strays = {
         number: round(hue_of(image), 3)
         for number, (_, image) in enumerate(ended)
