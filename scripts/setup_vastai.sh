@@ -57,7 +57,7 @@ here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 project=${LLAMASKETCH_PROJECT:-$(dirname -- "$here")}
 manifest=$project/deploy/comfyui/models.tsv
 node_pack=$project/deploy/comfyui/llamasketch_nodes
-workflows=$project/workers/workflows
+workflows=$project/deploy/comfyui/workflows
 models_url=${MODELS_URL:-https://huggingface.co}
 state=$root/var/lib/llamasketch
 

@@ -39,7 +39,7 @@ BLANK_RANGE = 2
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 UNKNOWN_MAX_S = 10.0  # chosen: a prompt that the server has not heard of for that long is lost
 
-# workers/workflows/paint.v1.json, held equal by a test.
+# As deploy/comfyui/workflows/paint.json, held equal by a test.
 PAINT: dict[str, dict[str, Any]] = {
     "1": {"class_type": "LoadImage", "inputs": {"image": ""}},
     "2": {"class_type": "VAELoader", "inputs": {"vae_name": "flux2-vae.safetensors"}},

@@ -18,7 +18,10 @@ import requests
 from websockets.sync.client import connect
 
 from scripts.measure.orders import DONE_WITHIN_S, Made, NotMade, Order
-from workers.workflows.paint import PaintParams, paint_graph
+from workers.workflows.abilities import STOCK
+from workers.workflows.build import graph_build
+from workers.workflows.order import Order as GraphOrder
+from workers.workflows.order import Workflow
 
 FOLDER = "bench"
 ANSWER_WITHIN_S = 30.0
@@ -27,19 +30,19 @@ Graph = dict[str, dict[str, Any]]
 
 
 def graph_of(order: Order, prompt_id: UUID, reference: str) -> Graph:
-    """The graph that the platform would send for the same order."""
-    return paint_graph(
-        PaintParams(
-            prompt_id=prompt_id,
-            sketch=reference,
-            prompt="",
-            denoise=order.denoise,
-            steps=order.steps,
-            seed=order.seed,
-            width=order.side_px,
-            height=order.side_px,
-        )
+    """The graph that the platform would send for the same order to a node without the pack."""
+    graph_order = GraphOrder(
+        prompt_id=prompt_id,
+        workflow=Workflow.PAINT,
+        sketch=reference,
+        prompt="",
+        denoise=order.denoise,
+        steps=order.steps,
+        seed=order.seed,
+        width=order.side_px,
+        height=order.side_px,
     )
+    return graph_build(graph_order, STOCK).graph
 
 
 class BareClient:

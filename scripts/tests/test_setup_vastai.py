@@ -13,8 +13,9 @@ import pytest
 
 from scripts.launcher.places import ROOT
 from scripts.tests.model_hub import ModelHub, serving
-from workers.workflows.paint import required_models
+from workers.workflows.abilities import STOCK
 
+WORKFLOWS = ROOT / "deploy" / "comfyui" / "workflows"
 TEMPLATE = "--disable-auto-launch --disable-xformers --port 18188 --enable-cors-header"
 KLEIN = "diffusion_models/klein.safetensors"
 BASE = "diffusion_models/klein-base-4b.safetensors"
@@ -57,8 +58,7 @@ class Lab:
         pack = self.project / "deploy" / "comfyui" / "llamasketch_nodes"
         pack.mkdir(parents=True)
         (pack / "__init__.py").write_text("NODES = 1\n")
-        (self.project / "workers" / "workflows").mkdir(parents=True)
-        shutil.copy(ROOT / "workers/workflows/paint.v1.json", self.project / "workers/workflows")
+        shutil.copytree(WORKFLOWS, self.project / "deploy/comfyui/workflows")
         rng = random.Random(1)
         for name, size in ((KLEIN, 300_000), (BASE, 1000), (VAE, 70_000)):
             hub.files[f"repo/{name}"] = rng.randbytes(size)
@@ -153,8 +153,8 @@ def test_a_bare_machine_becomes_ready(lab: Lab) -> None:
     assert lab.is_whole(VAE)
     assert not lab.model(BASE).exists()
     assert (lab.comfyui / "custom_nodes/llamasketch_nodes/__init__.py").read_text() == "NODES = 1\n"
-    workflow = lab.comfyui / "user/default/workflows/llamasketch-paint.v1.json"
-    assert workflow.read_bytes() == (ROOT / "workers/workflows/paint.v1.json").read_bytes()
+    workflow = lab.comfyui / "user/default/workflows/llamasketch-paint.json"
+    assert workflow.read_bytes() == (WORKFLOWS / "paint.json").read_bytes()
     assert lab.calls() == ["health", "supervisorctl restart comfyui", "smoke"]
 
 
@@ -434,9 +434,9 @@ def test_a_pack_that_is_a_link_to_the_project_stays_one(lab: Lab) -> None:
     link = lab.comfyui / "custom_nodes/llamasketch_nodes"
     link.parent.mkdir()
     link.symlink_to(pack)
-    workflow = lab.comfyui / "user/default/workflows/llamasketch-paint.v1.json"
+    workflow = lab.comfyui / "user/default/workflows/llamasketch-paint.json"
     workflow.parent.mkdir(parents=True)
-    workflow.symlink_to(lab.project / "workers/workflows/paint.v1.json")
+    workflow.symlink_to(lab.project / "deploy/comfyui/workflows/paint.json")
 
     lab.run()
 
@@ -471,5 +471,4 @@ def test_the_manifest_names_every_model_of_the_workflow() -> None:
     rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
 
     assert all(len(row) == 5 for row in rows)
-    needed = {file for _, _, file in required_models()}
-    assert needed == {row[0] for row in rows if "-base-" not in row[0]}
+    assert {file for _, _, file in STOCK.models} == {row[0] for row in rows}

@@ -32,7 +32,9 @@ from workers.clients import client_for
 from workers.comfy.client import ComfyClient
 from workers.comfy.transport import Timeouts
 from workers.tests.conftest import Simulator, node_for
-from workers.workflows.paint import PaintParams, paint_graph
+from workers.workflows.abilities import STOCK
+from workers.workflows.build import graph_build
+from workers.workflows.order import Order, Workflow
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -408,19 +410,18 @@ def _send_long_prompt(client: ComfyClient) -> UUID:
     """Have a node work for fifteen seconds on something that is no job of ours."""
     prompt_id = uuid4()
     sketch = client.upload_image(sketch_png())
-    graph = paint_graph(
-        PaintParams(
-            prompt_id=prompt_id,
-            sketch=sketch.reference,
-            prompt="",
-            denoise=1.0,
-            steps=50,
-            seed=1,
-            width=512,
-            height=512,
-        )
+    order = Order(
+        prompt_id=prompt_id,
+        workflow=Workflow.PAINT,
+        sketch=sketch.reference,
+        prompt="",
+        denoise=1.0,
+        steps=50,
+        seed=1,
+        width=512,
+        height=512,
     )
-    client.submit(graph, prompt_id=prompt_id)
+    client.submit(graph_build(order, STOCK).graph, prompt_id=prompt_id)
     return prompt_id
 
 

@@ -1,7 +1,7 @@
 """What a node can make, by the node classes and models that it has."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from workers.workflows.order import Model, Workflow
@@ -85,11 +85,7 @@ class Abilities:
         return files[0] if files and "ImageUpscaleWithModel" in self.classes else None
 
     def offers(self) -> tuple[str, ...]:
-        """Return the ability keys of all that it can make, sorted.
-
-        Variations are not part of a key: without their classes an order of one picture is all that
-        can be made.
-        """
+        """Return the ability keys of all that it can make, variations included, sorted."""
         return tuple(
             sorted(
                 ability_key(shape.workflow, shape.model, is_anchored=shape.is_anchored)
@@ -126,6 +122,20 @@ class Abilities:
         )
 
 
+STOCK = Abilities(
+    classes=CLASSES - _PACK,
+    models=frozenset(
+        {
+            ("CLIPLoader", "clip_name", "qwen_3_4b.safetensors"),
+            ("UNETLoader", "unet_name", "flux-2-klein-4b.safetensors"),
+            ("UNETLoader", "unet_name", "flux-2-klein-base-4b.safetensors"),
+            ("VAELoader", "vae_name", "flux2-vae.safetensors"),
+        }
+    ),
+)
+"""A node as ComfyUI comes, with the models of ours: no node pack, no upscale model."""
+
+
 def ability_key(workflow: Workflow, model: Model, *, is_anchored: bool) -> str:
     """Name what an order needs of a node: "paint", "follow-base-anchor", "hd", "upscale"…"""
     if workflow is Workflow.UPSCALE:
@@ -139,12 +149,12 @@ def ability_key(workflow: Workflow, model: Model, *, is_anchored: bool) -> str:
 
 
 def _shapes(*, has_pack: bool) -> Iterator[Shape]:
-    """Of each ability the shape that needs most."""
+    """Of each ability the shape that needs most. Variations are part of all that is painted."""
+    paint = Shape(Workflow.PAINT, is_varied=True, has_pack=has_pack)
+    follow = replace(paint, workflow=Workflow.FOLLOW, references=1)
     for model in Model:
         for is_anchored in (False, True):
-            yield Shape(Workflow.PAINT, model, is_anchored=is_anchored, has_pack=has_pack)
-            yield Shape(
-                Workflow.FOLLOW, model, references=1, is_anchored=is_anchored, has_pack=has_pack
-            )
-        yield Shape(Workflow.HD, model, is_tiled=True, has_pack=has_pack)
+            yield replace(paint, model=model, is_anchored=is_anchored)
+            yield replace(follow, model=model, is_anchored=is_anchored)
+        yield replace(paint, workflow=Workflow.HD, model=model, is_tiled=True)
     yield Shape(Workflow.UPSCALE, has_pack=has_pack)

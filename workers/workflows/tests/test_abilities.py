@@ -42,7 +42,7 @@ def test_a_recorded_server_makes_everything(node: Abilities) -> None:
         ("ReferenceLatent", {key for key in EVERYTHING if key.startswith("follow")}),
         ("ImageToMask", {key for key in EVERYTHING if key.endswith("anchor")}),
         ("VAEDecodeTiled", {"hd", "hd-base"}),
-        ("RepeatLatentBatch", set()),
+        ("RepeatLatentBatch", set(EVERYTHING) - {"upscale"}),
         ("LlamaSketchSaveImage", set()),
         ("SaveImage", set(EVERYTHING)),
     ],
