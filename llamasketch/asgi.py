@@ -2,13 +2,14 @@
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "llamasketch.settings")
-http_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402 - needs the settings above
 
 from generation.routing import websocket_application  # noqa: E402 - needs the settings above
+from llamasketch.handler import SyncHandler  # noqa: E402 - needs the settings above
 
-application = ProtocolTypeRouter({"http": http_application, "websocket": websocket_application})
+application = ProtocolTypeRouter({"http": SyncHandler(), "websocket": websocket_application})

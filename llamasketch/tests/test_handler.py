@@ -1,0 +1,93 @@
+"""How a request passes through the process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from asgiref.sync import SyncToAsync
+from asgiref.testing import ApplicationCommunicator
+from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+from llamasketch.handler import SyncHandler
+
+SCOPE = {
+    "type": "http",
+    "http_version": "1.1",
+    "method": "GET",
+    "path": "/plain",
+    "query_string": b"",
+    "headers": [(b"host", b"127.0.0.1")],
+    "client": ["127.0.0.1", 1],
+    "server": ["127.0.0.1", 80],
+}
+
+
+both_are_here = threading.Barrier(2)
+
+
+def plain(request: HttpRequest) -> HttpResponse:
+    """Answer."""
+    return HttpResponse("plain")
+
+
+def meeting(request: HttpRequest) -> HttpResponse:
+    """Answer once two requests are in this view."""
+    both_are_here.wait(timeout=10)
+    return HttpResponse("met")
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """Fail."""
+    raise RuntimeError("a view that fails")
+
+
+urlpatterns = [path("plain", plain), path("meeting", meeting), path("broken", broken)]
+
+# The signals of the request's begin and of its end close connections: the tests' own one, too.
+pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db(transaction=True)]
+
+
+async def answer_of(handler: ASGIHandler, path: str) -> tuple[int, str]:
+    """Status and body of one request."""
+    make: Any = ApplicationCommunicator  # it has no types
+    communicator = make(handler, {**SCOPE, "path": path})
+    await communicator.send_input({"type": "http.request", "body": b""})
+    start = await communicator.receive_output(timeout=10)
+    body = await communicator.receive_output(timeout=10)
+    await communicator.wait(timeout=10)
+    return start["status"], body["body"].decode()
+
+
+def test_a_request_goes_to_its_thread_once_for_all_middlewares_and_the_view(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handed: list[object] = []
+    hand = SyncToAsync.__call__
+
+    async def hand_counted(self: SyncToAsync[Any, Any], *arguments: Any, **named: Any) -> Any:
+        handed.append(self.func)
+        return await hand(self, *arguments, **named)
+
+    monkeypatch.setattr(SyncToAsync, "__call__", hand_counted)
+    status, body = asyncio.run(answer_of(SyncHandler(), "/plain"))
+
+    assert (status, body) == (200, "plain")
+    assert len(handed) == 3  # the signal of its begin, the answer, the signal of its end
+
+
+def test_requests_at_once_do_not_wait_for_each_other() -> None:
+    async def two() -> list[tuple[int, str]]:
+        handler = SyncHandler()
+        return await asyncio.gather(*(answer_of(handler, "/meeting") for _ in range(2)))
+
+    assert asyncio.run(two()) == [(200, "met"), (200, "met")]
+
+
+def test_a_view_that_fails_is_a_500_and_not_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    assert asyncio.run(answer_of(SyncHandler(), "/broken"))[0] == 500
+    assert "a view that fails" in caplog.text
