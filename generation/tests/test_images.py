@@ -250,7 +250,37 @@ def test_nothing_but_pixels_is_kept() -> None:
 
 
 def test_the_same_pixels_become_the_same_bytes() -> None:
-    assert sketch_normalise(sketch_png()).data == sketch_normalise(sketch_png()).data
+    drawing = Image.open(io.BytesIO(sketch_png()))
+
+    kept = {
+        sketch_normalise(encoded(drawing.convert(mode), "PNG", compress_level=level)).data
+        for mode in ("RGB", "RGBA")
+        for level in (1, 9)
+    }
+
+    assert len(kept) == 1
+
+
+@pytest.mark.parametrize("size", [(16, 17), (33, 16), (512, 344)], ids=str)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_every_pixel_of_an_opaque_sketch_is_kept(mode: str, size: tuple[int, int]) -> None:
+    noise = Image.merge("RGB", [Image.effect_noise(size, 90) for _ in range(3)])
+
+    sketch = sketch_normalise(encoded(noise.convert(mode), "PNG"))
+
+    with Image.open(io.BytesIO(sketch.data)) as image:
+        image.verify()
+    assert (sketch.width, sketch.height) == size
+    assert pixels_of(sketch.data).tobytes() == noise.tobytes()
+
+
+def test_a_drawing_is_not_kept_longer_than_pillow_would_write_it() -> None:
+    drawing = Image.open(io.BytesIO(sketch_png()))
+    drawing.thumbnail((256, 256), Image.Resampling.LANCZOS)  # soft edges, as a browser draws
+
+    sketch = sketch_normalise(encoded(drawing, "PNG"))
+
+    assert len(sketch.data) <= len(encoded(drawing, "PNG", compress_level=1))
 
 
 def _spoiled() -> st.SearchStrategy[bytes]:
