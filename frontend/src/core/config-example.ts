@@ -4,7 +4,12 @@ import type { Config } from "./settings";
 export const EXAMPLE_CONFIG: Config = {
   version: "0.1.0",
   signup_enabled: true,
-  modes: ["paint"],
+  modes: ["paint", "follow", "hd", "upscale"],
+  models: [
+    { id: "distilled", steps: 4 },
+    { id: "base", steps: 20 },
+  ],
+  workflows: ["follow", "hd", "paint", "paint-base", "upscale"],
   sizes: [
     { aspect: "1:1", width: 512, height: 512 },
     { aspect: "16:9", width: 688, height: 384 },

@@ -1,18 +1,23 @@
 /** The generate request: built and checked before anything is sent. */
 import { isEmpty, type SketchDocument } from "./document";
-import { type Config, SEED_LIMIT, type Settings } from "./settings";
+import type { Mode, Model } from "./mode";
+import { type Config, type Recipe, SEED_LIMIT } from "./settings";
 
+/** What the API's mode would ignore it refuses, so that is left out. */
 export type GenerateBody = {
-  /** Base64 of a PNG. */
+  /** Base64 of a PNG, or `image:` and the id of one of the user's images. */
   readonly sketch: string;
   readonly prompt: string;
-  readonly mode: "paint";
-  readonly denoise: number;
-  readonly steps: number;
+  readonly negative_prompt?: string;
+  readonly mode: Mode;
+  readonly model: Model;
+  readonly denoise?: number;
+  readonly steps?: number;
   readonly seed: number;
-  readonly width: number;
-  readonly height: number;
-  readonly count: number;
+  readonly variation: number;
+  readonly width?: number;
+  readonly height?: number;
+  readonly count?: number;
   readonly lane: "live" | "batch";
 };
 
@@ -25,7 +30,7 @@ export type GenerateCheck =
   | { readonly type: "invalid"; readonly fields: FieldErrors };
 
 /** Say whether an image can be asked for, or what is in the way. */
-export function checkGenerate(document: SketchDocument, settings: Settings, config: Config): GenerateCheck {
+export function checkGenerate(document: SketchDocument, settings: Recipe, config: Config): GenerateCheck {
   const fields: Record<string, readonly string[]> = {};
   const { prompt_chars, steps } = config.limits;
   if (settings.prompt.length > prompt_chars) {
@@ -48,16 +53,21 @@ export function checkGenerate(document: SketchDocument, settings: Settings, conf
 }
 
 /** Build the body of `POST /api/generate` from checked settings. */
-export function buildGenerate(sketch: string, settings: Settings): GenerateBody {
+export function buildGenerate(sketch: string, recipe: Recipe): GenerateBody {
+  const { mode, model, steps, seed, variation, width, height } = recipe;
+  const unwanted = model === "base" ? recipe.negativePrompt.trim() : "";
   return {
     sketch,
-    prompt: settings.prompt.trim(),
-    mode: "paint",
-    denoise: Math.round(settings.strength * 100) / 100,
-    steps: settings.steps,
-    seed: settings.seed,
-    width: settings.width,
-    height: settings.height,
+    prompt: recipe.prompt.trim(),
+    ...(unwanted === "" ? {} : { negative_prompt: unwanted }),
+    mode,
+    model,
+    ...(mode === "paint" ? { denoise: Math.round(recipe.strength * 100) / 100 } : {}),
+    steps,
+    seed,
+    variation,
+    width,
+    height,
     count: 1,
     lane: "batch",
   };

@@ -1,5 +1,5 @@
 /** An example job, for tests. */
-import type { Job, Usage } from "./job";
+import type { Job, JobImage, JobParams, Usage } from "./job";
 
 export const EXAMPLE_USAGE: Usage = {
   used_today: 3,
@@ -7,6 +7,29 @@ export const EXAMPLE_USAGE: Usage = {
   limit: 100,
   remaining: 97,
   resets_at: "2030-01-02T00:00:00Z",
+};
+
+export const EXAMPLE_PARAMS: JobParams = {
+  prompt: "a house",
+  negative_prompt: "",
+  mode: "paint",
+  model: "distilled",
+  variation: 0,
+  references: 0,
+  anchored: false,
+  denoise: 0.75,
+  steps: 4,
+  width: 512,
+  height: 512,
+};
+
+export const EXAMPLE_IMAGE: JobImage = {
+  id: "i1",
+  url: "/api/images/i1",
+  thumbnail_url: "/api/images/i1/thumbnail",
+  width: 512,
+  height: 512,
+  method: "",
 };
 
 export function exampleJob(changes: Partial<Job> = {}): Job {
@@ -20,7 +43,7 @@ export function exampleJob(changes: Partial<Job> = {}): Job {
     progress: null,
     preview_url: null,
     seed: 7,
-    params: { prompt: "a house", mode: "paint", denoise: 0.75, steps: 4, width: 512, height: 512 },
+    params: EXAMPLE_PARAMS,
     sketch_url: "/api/jobs/j1/sketch",
     images: [],
     error: null,

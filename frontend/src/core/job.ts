@@ -1,5 +1,7 @@
 /** A job: one image being made from a sketch, as the server tells it. */
 
+import type { Mode, Model } from "./mode";
+
 export type JobState =
   | "queued"
   | "claimed"
@@ -16,11 +18,21 @@ export type JobImage = {
   readonly thumbnail_url: string;
   readonly width: number;
   readonly height: number;
+  /** How it was enlarged, "lanczos" or "model" and a file; empty for one that was not. */
+  readonly method: string;
 };
 
 export type JobParams = {
   readonly prompt: string;
-  readonly mode: string;
+  readonly negative_prompt: string;
+  readonly mode: Mode;
+  readonly model: Model;
+  /** Which of the seed's images: seed and variation together make it again. */
+  readonly variation: number;
+  /** How many pictures were followed beside the sketch. */
+  readonly references: number;
+  /** Whether a part was kept as it was. */
+  readonly anchored: boolean;
   readonly denoise: number;
   readonly steps: number;
   readonly width: number;

@@ -9,11 +9,17 @@ const readImage = objectOf<JobImage>({
   thumbnail_url: readString,
   width: readNumber,
   height: readNumber,
+  method: readString,
 });
 
 const readParams = objectOf<JobParams>({
   prompt: readString,
-  mode: readString,
+  negative_prompt: readString,
+  mode: oneOf("paint", "follow", "hd", "upscale"),
+  model: oneOf("distilled", "base"),
+  variation: readNumber,
+  references: readNumber,
+  anchored: readBoolean,
   denoise: readNumber,
   steps: readNumber,
   width: readNumber,
@@ -60,6 +66,8 @@ const readConfig = objectOf<Config>({
   version: readString,
   signup_enabled: readBoolean,
   modes: listOf(readString),
+  models: listOf(objectOf<Config["models"][number]>({ id: readString, steps: readNumber })),
+  workflows: nullable(listOf(readString)),
   sizes: listOf(
     objectOf<Config["sizes"][number]>({ aspect: readString, width: readNumber, height: readNumber }),
   ),

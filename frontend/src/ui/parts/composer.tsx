@@ -2,7 +2,7 @@
 import { Sparkles, X } from "lucide";
 import { useEffect, useState } from "preact/hooks";
 import { useStudio } from "../studio";
-import { FieldError, SeedField, SizeField, StrengthField } from "./fields";
+import { FieldError, ModeField, SeedField, SizeField, StrengthField } from "./fields";
 import { Icon } from "./icon";
 
 /** Examples in the empty prompt, one for every day of the week. */
@@ -48,10 +48,13 @@ export function Composer() {
           onInput={(event) => generation.change({ prompt: event.currentTarget.value })}
         />
         {left < 200 && <span class="prompt-left">{left} left</span>}
-        <FieldError id="prompt-error" names={["prompt", "sketch", "mode", "count", "lane"]} />
+        <FieldError id="prompt-error" names={["prompt", "sketch", "count", "lane"]} />
       </div>
       <div class="settings">
-        <StrengthField />
+        <div class="way">
+          <ModeField />
+          <StrengthField />
+        </div>
         <SizeField />
         <SeedField />
         <GenerateButton />

@@ -1,6 +1,7 @@
-/** The settings' fields: strength, size, seed. */
+/** The settings' fields: mode, strength, size, seed. */
 import { Dices, Lock, LockOpen } from "lucide";
 import { useState } from "preact/hooks";
+import { type DrawingMode, isOffered } from "../../core/mode";
 import { drawSeed, parseSeed, strengthWords } from "../../core/settings";
 import { useStudio } from "../studio";
 import { IconButton } from "./icon-button";
@@ -16,18 +17,67 @@ export function FieldError({ id, names }: { readonly id: string; readonly names:
   );
 }
 
+const MODES: readonly { readonly mode: DrawingMode; readonly words: string }[] = [
+  { mode: "paint", words: "Paint over" },
+  { mode: "follow", words: "Follow the sketch" },
+];
+
+/** What becomes of the drawing, where the server knows more than one way. */
+export function ModeField() {
+  const { generation } = useStudio();
+  const { settings, offered, config } = generation;
+  const { mode: chosen, model } = settings.value;
+  const shown = MODES.filter(({ mode }) => config.modes.includes(mode));
+  if (shown.length < 2) return null;
+  return (
+    <fieldset class="mode" data-testid="mode">
+      <legend class="visually-hidden">What becomes of the drawing</legend>
+      <div class="segments">
+        {shown.map(({ mode, words }) => {
+          const absent = !isOffered(offered.value, mode, model);
+          return (
+            <label key={mode} class="segment" title={absent ? NOT_NOW : undefined}>
+              <input
+                type="radio"
+                class="segment-input"
+                name="mode"
+                data-testid={`mode-${mode}`}
+                checked={mode === chosen}
+                disabled={absent && mode !== chosen}
+                aria-describedby={chosen === "follow" ? "mode-note mode-error" : "mode-error"}
+                onChange={() => generation.change({ mode })}
+              />
+              <span class="segment-words">{words}</span>
+            </label>
+          );
+        })}
+      </div>
+      <FieldError id="mode-error" names={["mode"]} />
+    </fieldset>
+  );
+}
+
+const NOT_NOW = "No image machine can do this right now";
+
+/** How much of the drawing stays: a slider for painting over it, a sentence for following it. */
 export function StrengthField() {
   const { generation } = useStudio();
-  const { strength } = generation.settings.value;
+  const { mode, model, strength } = generation.settings.value;
+  if (mode === "follow") {
+    return (
+      <p class="mode-note" id="mode-note" data-testid="mode-note">
+        {isOffered(generation.offered.value, mode, model)
+          ? "Your lines lead. Everything else is painted anew."
+          : `${NOT_NOW}. Painting over your drawing works.`}
+      </p>
+    );
+  }
   return (
     <div class="strength">
-      <label class="strength-label" for="strength">
+      <label class="visually-hidden" for="strength">
         Strength
       </label>
       <div class="strength-row">
-        <span class="strength-end" aria-hidden="true">
-          keep my lines
-        </span>
         <input
           id="strength"
           type="range"
@@ -42,6 +92,9 @@ export function StrengthField() {
           style={{ "--filled": `${Math.round(strength * 100)}%` }}
           onInput={(event) => generation.change({ strength: event.currentTarget.valueAsNumber / 100 })}
         />
+        <span class="strength-end" aria-hidden="true">
+          keep my lines
+        </span>
         <span class="strength-end" aria-hidden="true">
           surprise me
         </span>
@@ -86,7 +139,7 @@ export function SizeField() {
 
 export function SeedField() {
   const { generation } = useStudio();
-  const { seed, seedLocked } = generation.settings.value;
+  const { seed, variation, seedLocked } = generation.settings.value;
   const [typed, setTyped] = useState<string | null>(null);
   const invalid = typed !== null && parseSeed(typed) === null;
   return (
@@ -106,7 +159,7 @@ export function SeedField() {
           autocomplete="off"
           value={typed ?? String(seed)}
           aria-invalid={invalid}
-          aria-describedby="seed-error"
+          aria-describedby="seed-variation seed-error"
           onInput={(event) => {
             const text = event.currentTarget.value;
             const next = parseSeed(text);
@@ -116,6 +169,12 @@ export function SeedField() {
           }}
           onBlur={() => setTyped(null)}
         />
+        {variation > 0 && (
+          <span class="seed-variation" id="seed-variation" title={`Image ${variation + 1} of this seed`}>
+            <span aria-hidden="true">· {variation + 1}</span>
+            <span class="visually-hidden">Image {variation + 1} of this seed</span>
+          </span>
+        )}
         <IconButton
           node={seedLocked ? Lock : LockOpen}
           label={seedLocked ? "Seed locked: every image uses it" : "Seed open: every image gets a new one"}
@@ -130,7 +189,7 @@ export function SeedField() {
           onPress={() => generation.change({ seed: drawSeed(Math.random()) })}
         />
       </div>
-      <FieldError id="seed-error" names={["seed"]} />
+      <FieldError id="seed-error" names={["seed", "variation"]} />
     </div>
   );
 }

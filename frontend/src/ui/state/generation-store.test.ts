@@ -4,7 +4,7 @@ import { EXAMPLE_CONFIG } from "../../core/config-example";
 import { EMPTY_DOCUMENT, type SketchDocument } from "../../core/document";
 import type { GenerateBody } from "../../core/generate-request";
 import type { Job } from "../../core/job";
-import { EXAMPLE_USAGE, exampleJob } from "../../core/job-example";
+import { EXAMPLE_PARAMS, EXAMPLE_USAGE, exampleJob } from "../../core/job-example";
 import type { Api } from "../../net/api";
 import { ApiError, NetworkError } from "../../net/api-error";
 import { createGenerationStore } from "./generation-store";
@@ -224,16 +224,29 @@ describe("history", () => {
     store.useSettings(
       exampleJob({
         seed: 99,
-        params: { prompt: "old", mode: "paint", denoise: 0.4, steps: 4, width: 688, height: 384 },
+        params: { ...EXAMPLE_PARAMS, prompt: "old", denoise: 0.4, variation: 2, width: 688, height: 384 },
       }),
     );
     expect(store.settings.value).toMatchObject({
       prompt: "old",
       strength: 0.4,
       seed: 99,
+      variation: 2,
       seedLocked: true,
       width: 688,
       height: 384,
     });
+  });
+
+  test("made again, an image is asked for by seed and variation; an open seed begins anew", async () => {
+    const done = [exampleJob({ state: "succeeded" })];
+    const { store, sent } = studio({ answers: [() => done, () => done] });
+    store.useSettings(exampleJob({ seed: 99, params: { ...EXAMPLE_PARAMS, variation: 2 } }));
+    await store.generate();
+    expect(sent[0]?.body).toMatchObject({ seed: 99, variation: 2 });
+    store.change({ seedLocked: false });
+    await store.generate();
+    expect(sent[1]?.body.variation).toBe(0);
+    expect(sent[1]?.body.seed).not.toBe(99);
   });
 });

@@ -13,7 +13,17 @@ import {
   reduceJobs,
   type ServerMessage,
 } from "../../core/jobs";
-import { type Config, defaultSettings, drawSeed, restoreSettings, type Settings } from "../../core/settings";
+import type { Offered } from "../../core/mode";
+import {
+  adoptRecipe,
+  type Config,
+  changeSettings,
+  defaultSettings,
+  drawSeed,
+  recipeOf,
+  restoreSettings,
+  type Settings,
+} from "../../core/settings";
 import { NO_SUBMISSION, refusedFields, type Submission } from "../../core/submission";
 import type { Api } from "../../net/api";
 import { ApiError } from "../../net/api-error";
@@ -40,6 +50,8 @@ type Unanswered = { readonly ask: () => Promise<readonly Job[]>; readonly hash: 
 
 export function createGenerationStore(options: GenerationOptions) {
   const { api, config } = options;
+  /** What the image machines can make, as last heard. */
+  const offered = signal<Offered>(config.workflows);
   const settings = signal<Settings>(
     restoreSettings(options.remembered, config, defaultSettings(config, drawSeed(options.random()))),
   );
@@ -79,6 +91,15 @@ export function createGenerationStore(options: GenerationOptions) {
       online: connection.value === "online" || connection.value === "connecting",
     }),
   );
+
+  /** What was refused about the old settings says nothing about the new ones. */
+  function adjust(next: Settings): void {
+    batch(() => {
+      settings.value = next;
+      localFields.value = {};
+      if (Object.keys(refusedFields(submission.peek())).length > 0) submission.value = NO_SUBMISSION;
+    });
+  }
 
   function refuse(error: unknown): void {
     if (!(error instanceof ApiError)) throw error;
@@ -130,6 +151,7 @@ export function createGenerationStore(options: GenerationOptions) {
   return {
     config,
     settings,
+    offered,
     connection,
     history,
     job,
@@ -150,18 +172,14 @@ export function createGenerationStore(options: GenerationOptions) {
     },
 
     change(changes: Partial<Settings>): void {
-      batch(() => {
-        settings.value = { ...settings.peek(), ...changes };
-        localFields.value = {};
-        if (Object.keys(refusedFields(submission.peek())).length > 0) submission.value = NO_SUBMISSION;
-      });
+      adjust(changeSettings(settings.peek(), changes, config));
     },
 
     async generate(): Promise<void> {
       if (isBusy(indicator.peek())) return;
       const document = options.document.peek();
       if (!settings.peek().seedLocked)
-        settings.value = { ...settings.peek(), seed: drawSeed(options.random()) };
+        settings.value = changeSettings(settings.peek(), { seed: drawSeed(options.random()) }, config);
       const wanted = settings.peek();
       const check = checkGenerate(document, wanted, config);
       batch(() => {
@@ -222,14 +240,8 @@ export function createGenerationStore(options: GenerationOptions) {
 
     /** Take over what an image was made with; its seed stays for the next one. */
     useSettings({ params, seed }: Job): void {
-      const size = config.sizes.find((each) => each.width === params.width && each.height === params.height);
-      this.change({
-        prompt: params.prompt,
-        strength: params.denoise,
-        seed,
-        seedLocked: true,
-        ...(size === undefined ? {} : { width: size.width, height: size.height }),
-      });
+      const recipe = recipeOf(params, seed);
+      if (recipe !== null) adjust(adoptRecipe(settings.peek(), recipe, config));
     },
 
     dismissEmptyNote(): void {
