@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from generation.params import MODES
 from usage.models import User
 
 pytestmark = pytest.mark.usefixtures("pages", "db")
@@ -51,7 +52,7 @@ def test_the_studio_comes_with_what_it_must_know(client: Client, owner: User) ->
 
     assert response.status_code == 200
     assert response.context["boot"]["email"] == owner.email
-    assert response.context["boot"]["config"]["modes"] == ["paint"]
+    assert response.context["boot"]["config"]["modes"] == list(MODES)
     assert "csrftoken" in response.cookies
     assert "no-store" in response["Cache-Control"]
 
