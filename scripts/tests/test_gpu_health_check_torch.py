@@ -91,11 +91,12 @@ def test_every_hole_is_found_on_a_gpu(name: str, capsys: pytest.CaptureFixture[s
     status, cases = check(capsys, [*GPU, "--largest", "131072"], broken=name)
 
     assert status == BROKEN
-    # The player of the broken kernel takes its memory after the kernel's own, so that it may not be
-    # the prepared memory: what is then found is a wrong value, or one of an earlier run.
-    seen = [case for case in cases if case["has_sentinels"]]
-    for case in seen:
-        elements = int(str(case["elements"]))
-        holes = holes_in(elements) if case["operation"] == name else 0
-        assert case["untouched"] == [holes] * 3
-    assert any(any(case["untouched"]) for case in seen)
+    for case in cases:
+        if case["operation"] != name:
+            assert case["untouched"] == case["wrong"] == [0] * 3
+        elif name != "convolution":
+            assert case["untouched"] == [holes_in(int(str(case["elements"])))] * 3
+    # A convolution's player gets its memory after the kernel, so that not every hole shows there:
+    # what is in it may be of an earlier run, and right. The machine is found broken all the same.
+    broken = [case for case in cases if any(case["untouched"]) or any(case["wrong"])]
+    assert {case["operation"] for case in broken} == {name}
