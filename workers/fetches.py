@@ -39,7 +39,8 @@ log = structlog.get_logger(__name__)
 
 IMAGE_BYTES_MAX = 64 * 1024 * 1024
 # Seconds before each further try: a file may be listed before it is written.
-PAUSES_S = (0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+PAUSES_S = (0.01, 0.01, 0.02, 0.02, 0.04, 0.08, 0.2, 0.4, 0.8, 1.6, 3.2)
+PATIENT_TRIES = 4  # so many before the node is asked whether the file still comes
 # While the node pack says that a file waits to be written, and not longer than this.
 WAITING_PAUSE_S, WAITING_MAX_S = 0.5, 60.0
 LOOK_EVERY_S = 1.0
@@ -117,7 +118,7 @@ class Fetches:
     def _fetch(self, file: OutputFile, params: JobParams) -> tuple[Decoded, str]:
         """Fetch until the file is whole; a fault of the file or the way to it is tried again."""
         began_at = time.monotonic()
-        pauses = iter(PAUSES_S)
+        pauses, tries = iter(PAUSES_S), 0
         while True:
             buffer = io.BytesIO()
             try:
@@ -131,7 +132,9 @@ class Fetches:
             else:
                 return image, fetched.content_type
             pause_s = next(pauses, None)
-            is_promised = isinstance(problem, FileMissing) and self._waits_to_be_written(file)
+            tries += 1
+            asks = isinstance(problem, FileMissing) and tries >= PATIENT_TRIES
+            is_promised = asks and self._waits_to_be_written(file)
             if is_promised and time.monotonic() - began_at < WAITING_MAX_S:
                 pause_s = pause_s or WAITING_PAUSE_S
             if pause_s is None or self._is_over.wait(pause_s):

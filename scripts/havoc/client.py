@@ -16,7 +16,7 @@ from typing import Any
 import requests
 
 from scripts.havoc.hues import hue_of_user, sketch
-from scripts.havoc.load import Request, Then
+from scripts.havoc.load import Kind, Request, Then
 
 ANSWER_WITHIN_S = 10.0
 IMPATIENT_S = 0.02
@@ -126,20 +126,7 @@ class Client:
                 heapq.heappush(todo, (request.then_at_s, next(order), request, sent))
 
     def _submit(self, request: Request) -> Sent:
-        drawing = sketch(hue_of_user(self._user, self._users), shift_px=request.shift_px)
-        body = {
-            "sketch": base64.b64encode(drawing).decode(),
-            "prompt": "",
-            "mode": "paint",
-            "denoise": request.denoise,
-            "steps": request.steps,
-            "width": request.width,
-            "height": request.height,
-            "seed": request.seed,
-            "count": request.count,
-            "lane": request.lane,
-        }
-        sent = self._note("/api/generate", body)
+        sent = self._note("/api/generate", self._body(request))
         if request.is_impatient:
             self._try(sent, within_s=IMPATIENT_S)
         if request.is_twice:
@@ -148,6 +135,27 @@ class Client:
         else:
             self._send(sent)
         return sent
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        drawing = sketch(hue_of_user(self._user, self._users), shift_px=request.shift_px)
+        body: dict[str, Any] = {
+            "sketch": base64.b64encode(drawing).decode(),
+            "prompt": "",
+            "seed": request.seed,
+            "lane": request.lane,
+        }
+        if request.kind in {Kind.HD, Kind.UPSCALE}:  # they set the rest themselves
+            return {**body, "mode": request.kind}
+        body |= {
+            "denoise": request.denoise,
+            "steps": request.steps,
+            "width": request.width,
+            "height": request.height,
+            "count": request.count,
+        }
+        if request.kind is Kind.BASE:
+            body |= {"model": "base", "negative_prompt": "nothing of this"}
+        return body
 
     def _follow_up(self, then: Then, sent: Sent) -> None:
         jobs = sent.jobs or ()

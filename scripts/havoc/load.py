@@ -31,6 +31,19 @@ _OFTEN = {
 }
 
 
+class Kind(StrEnum):
+    """What is made of the sketch."""
+
+    PAINT = "paint"
+    BASE = "base"  # painted by the slower model
+    HD = "hd"
+    UPSCALE = "upscale"
+
+
+# Not `follow`: the simulator's painter then takes liberties with the hue, which tells whose it is.
+_KINDS = {Kind.PAINT: 75, Kind.BASE: 10, Kind.HD: 5, Kind.UPSCALE: 10}
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One submission; times in seconds since the load began, sizes in pixels.
@@ -40,6 +53,7 @@ class Request:
     """
 
     at_s: float
+    kind: Kind
     count: int
     lane: str
     steps: int
@@ -69,8 +83,12 @@ def requests_plan(seed: int, *, user: int, jobs: int, span_s: float) -> tuple[Re
 
 def _request(rng: random.Random, at_s: float, count: int, number: int) -> Request:
     width, height = rng.choice(SIZES)
+    kind = rng.choices(list(_KINDS), list(_KINDS.values()))[0]
+    if count > 1 and kind in {Kind.HD, Kind.UPSCALE}:
+        kind = Kind.PAINT  # enlarging makes one image
     return Request(
         at_s=round(at_s, 2),
+        kind=kind,
         count=count,
         lane="live" if count == 1 and rng.random() < 0.4 else "batch",
         steps=rng.choice((4, 4, 6, 12)),

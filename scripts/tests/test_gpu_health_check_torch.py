@@ -98,5 +98,6 @@ def test_every_hole_is_found_on_a_gpu(name: str, capsys: pytest.CaptureFixture[s
             assert case["untouched"] == [holes_in(int(str(case["elements"])))] * 3
     # A convolution's player gets its memory after the kernel, so that not every hole shows there:
     # what is in it may be of an earlier run, and right. The machine is found broken all the same.
-    broken = [case for case in cases if any(case["untouched"]) or any(case["wrong"])]
+    sound = [0] * 3
+    broken = [case for case in cases if (case["untouched"], case["wrong"]) != (sound, sound)]
     assert {case["operation"] for case in broken} == {name}
