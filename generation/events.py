@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
 
 from generation.models import Event, EventStream, Job, Node
 from generation.payloads import EventPayload, job_payload, preview_url
 from generation.previews import Progress
 from generation.publisher import STAFF_GROUP, publish, publish_to
 from generation.states import JobState
+from usage.upserts import counter_add
 
 
 def events_record(user_id: int, type_: str, jobs: Sequence[Job]) -> None:
@@ -22,7 +22,7 @@ def events_record(user_id: int, type_: str, jobs: Sequence[Job]) -> None:
     Call inside the transaction that makes it so. The stream's row is locked from here to the
     commit, so a user's events are committed in the order of their numbers.
     """
-    last_seq = _seqs_take(user_id, len(jobs))
+    last_seq = counter_add(EventStream, "last_seq", len(jobs), user_id=user_id)
     events = [
         Event(user_id=user_id, seq=seq, type=type_, job_id=job.id, payload=_payload(type_, job))
         for seq, job in enumerate(jobs, start=last_seq - len(jobs) + 1)
@@ -63,12 +63,3 @@ def node_publish(node: Node) -> None:
 def _payload(type_: str, job: Job) -> EventPayload:
     images = job.images.order_by("index") if job.state == JobState.SUCCEEDED else ()
     return {"type": type_, "job": job_payload(job, images)}
-
-
-def _seqs_take(user_id: int, count: int) -> int:
-    """Take the user's next `count` numbers and return the last of them."""
-    stream = EventStream.objects.filter(user_id=user_id)
-    if not stream.update(last_seq=F("last_seq") + count):
-        EventStream.objects.get_or_create(user_id=user_id)
-        stream.update(last_seq=F("last_seq") + count)
-    return stream.values_list("last_seq", flat=True).get()

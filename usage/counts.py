@@ -16,23 +16,18 @@ from datetime import UTC, date, datetime, timedelta
 
 import structlog
 from django.conf import settings
-from django.db import Error, connections, router
+from django.db import Error
 from django.db.models import Count, Sum
 from django.http import HttpRequest
 from django.utils import timezone
 
 from usage.addresses import caller_network
 from usage.models import AddressDay
+from usage.upserts import counter_add
 
 log = structlog.get_logger(__name__)
 
 STATS_DAYS = 30
-# Django's own upsert, `bulk_create(update_conflicts=True)`, can replace a number but not add to
-# it. This is one statement, the same in SQLite and PostgreSQL.
-_ADD = """
-    INSERT INTO {table} (day, address_hash, accepted) VALUES (%s, %s, %s)
-    ON CONFLICT (day, address_hash) DO UPDATE SET accepted = {table}.accepted + excluded.accepted
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +67,9 @@ def count_add(address_hash: str, count: int, *, now: datetime) -> None:
 
     The jobs are accepted by then, so a database that fails is an event in the log and no more.
     """
-    connection = connections[router.db_for_write(AddressDay)]
-    day = connection.ops.adapt_datefield_value(now.astimezone(UTC).date())
-    table = connection.ops.quote_name(AddressDay._meta.db_table)
+    day = now.astimezone(UTC).date()
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(_ADD.format(table=table), [day, address_hash, count])
+        counter_add(AddressDay, "accepted", count, day=day, address_hash=address_hash)
     except Error:
         log.exception("accepted generations not counted", count=count)
 

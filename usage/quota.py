@@ -13,6 +13,7 @@ from django.utils import timezone
 from usage.exceptions import QuotaExhausted
 from usage.models import LedgerEntry, LedgerKind, QuotaDay, User
 from usage.plans import terms_of
+from usage.upserts import counter_add_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +34,18 @@ class Usage:
 def quota_reserve(user: User, job_ids: Sequence[UUID], *, now: datetime | None = None) -> None:
     """Take one image a job from the user's day. Call inside the transaction that inserts the jobs.
 
-    The count changes by one conditional UPDATE: parallel requests cannot pass the limit together.
+    The count changes by one conditional statement: parallel requests cannot pass the limit
+    together.
 
     Raises:
         QuotaExhausted: fewer images are left than jobs; nothing was taken.
     """
     now = now or timezone.now()
     today = now.astimezone(UTC).date()
-    QuotaDay.objects.get_or_create(user=user, day=today)
-    row = QuotaDay.objects.filter(user=user, day=today)
     limit = terms_of(user).daily_limit
-    if limit is not None:
-        row = row.filter(used__lte=limit - len(job_ids))
-    if (limit is not None and limit < len(job_ids)) or not row.update(
-        used=F("used") + len(job_ids)
-    ):
-        used = QuotaDay.objects.get(user=user, day=today).used
-        raise QuotaExhausted(
-            limit=limit or 0,
-            remaining=max(0, (limit or 0) - used),
-            retry_after_s=max(1, int((_midnight_after(today) - now).total_seconds())),
-        )
+    day = {"user_id": user.pk, "day": today}
+    if not counter_add_within(QuotaDay, "used", len(job_ids), at_most=limit, **day):
+        raise _exhausted(limit or 0, _used(user, today), today=today, now=now)
     LedgerEntry.objects.bulk_create(
         LedgerEntry(user=user, day=today, job_id=job_id, kind=LedgerKind.RESERVE, amount=1)
         for job_id in job_ids
@@ -76,14 +68,14 @@ def quota_check(user: User, count: int, *, now: datetime | None = None) -> None:
     Raises:
         QuotaExhausted: fewer than `count` images are left today.
     """
+    limit = terms_of(user).daily_limit
+    if limit is None:
+        return
     now = now or timezone.now()
-    usage = usage_of(user, now=now)
-    if usage.remaining is not None and usage.remaining < count:
-        raise QuotaExhausted(
-            limit=usage.limit or 0,
-            remaining=usage.remaining,
-            retry_after_s=max(1, int((usage.resets_at - now).total_seconds())),
-        )
+    today = now.astimezone(UTC).date()
+    used = _used(user, today)
+    if limit - used < count:
+        raise _exhausted(limit, used, today=today, now=now)
 
 
 def quota_settle(job_id: UUID) -> None:
@@ -106,13 +98,26 @@ def quota_refund(job_id: UUID) -> None:
 def usage_of(user: User, *, now: datetime | None = None) -> Usage:
     """What the user has used today and ever, in two queries."""
     today = (now or timezone.now()).astimezone(UTC).date()
-    row = QuotaDay.objects.filter(user=user, day=today).first()
+    used_today = _used(user, today)
     total = QuotaDay.objects.filter(user=user).aggregate(total=Sum("used"))["total"] or 0
     return Usage(
-        used_today=row.used if row else 0,
+        used_today=used_today,
         total=total,
         limit=terms_of(user).daily_limit,
         resets_at=_midnight_after(today),
+    )
+
+
+def _used(user: User, day: date) -> int:
+    days = QuotaDay.objects.filter(user=user, day=day)
+    return days.values_list("used", flat=True).first() or 0
+
+
+def _exhausted(limit: int, used: int, *, today: date, now: datetime) -> QuotaExhausted:
+    return QuotaExhausted(
+        limit=limit,
+        remaining=max(0, limit - used),
+        retry_after_s=max(1, int((_midnight_after(today) - now).total_seconds())),
     )
 
 
