@@ -60,4 +60,99 @@ describe("making images", () => {
 
     assert.equal((await newestJob(page)).params.mode, "paint");
   });
+
+  it("makes eight variations, shows each as soon as it is ready, and opens one", async () => {
+    const source = await newestJob(page);
+    const before = await page.getByTestId("history-item").count();
+    await page.getByTestId("variations").click();
+    await page.getByTestId("vary-8").click();
+
+    await page.getByText("0 of 8 ready").waitFor();
+    // Four are made at a time: the first are seen while the others are still to come.
+    await page.getByTestId("tile").first().waitFor();
+    assert.match(await page.getByTestId("progress-text").innerText(), /^[1-7] of 8 ready$/);
+    await page.getByTestId("stop-batch").waitFor();
+    await shot(page, "making-2-variations");
+    assert.deepEqual(await barriers(page), []);
+
+    await page.getByText("All 8 ready").waitFor();
+    assert.equal(await page.getByTestId("tile").count(), 8);
+    assert.equal(await page.getByTestId("stop-batch").count(), 0);
+    assert.equal(await page.getByTestId("history-item").count(), before + 8);
+
+    const jobs = (await jobsOf(page)).slice(0, 8);
+    assert.equal(new Set(jobs.map((job) => job.batch_id)).size, 1);
+    assert.equal(new Set(jobs.map((job) => `${job.seed}/${job.params.variation}`)).size, 8);
+    for (const { params } of jobs) {
+      assert.deepEqual({ ...params, variation: 0 }, { ...source.params, variation: 0 });
+    }
+    assert.equal(await sketchOf(page, jobs[0]), await sketchOf(page, source), "the same drawing");
+
+    await page.getByRole("button", { name: "Variation 2 of 8" }).click();
+    await page.getByTestId("result-image").waitFor();
+    await shot(page, "making-3-one-of-eight");
+    await page.getByTestId("show-batch").click();
+    assert.equal(await page.getByTestId("tile").count(), 8);
+  });
+
+  it("makes one of them again from seed and variation", async () => {
+    // Newest first: the last of these is the second of the eight.
+    const second = (await jobsOf(page)).slice(0, 8).findLast((job) => job.params.variation === 1);
+    await page.getByRole("button", { name: "Variation 2 of 8" }).click();
+    await page.getByTestId("use-settings").click();
+    await page.getByText("Image 2 of this seed").waitFor({ state: "attached" });
+    await page.getByTestId("generate").click();
+    await page.getByTestId("progress-bar").waitFor();
+    await page.getByTestId("result-image").waitFor();
+    await page.getByTestId("generate").waitFor();
+
+    const again = await newestJob(page);
+    assert.notEqual(again.id, second.id);
+    assert.deepEqual([again.seed, again.params.variation], [second.seed, 1]);
+    assert.equal(await pixelsOf(page, again), await pixelsOf(page, second), "the same image");
+    await page.getByTestId("seed-lock").click();
+  });
+
+  it("stops the rest of sixteen by one press, and charges what was made", async () => {
+    const used = await usedToday(page);
+    await page.getByTestId("variations").click();
+    await page.getByTestId("vary-16").click();
+    await page.getByTestId("tile").first().waitFor();
+    await page.getByTestId("stop-batch").click();
+    await page.getByText("the rest stopped").waitFor();
+    await shot(page, "making-4-stopped");
+
+    const states = (await jobsOf(page)).slice(0, 16).map((job) => job.state);
+    const ready = states.filter((state) => state === "succeeded").length;
+    assert.equal(states.filter((state) => state === "cancelled").length, 16 - ready);
+    assert.ok(ready >= 1 && ready <= 12, `some, not all: ${ready}`);
+    assert.equal(await page.getByTestId("tile").count(), ready);
+    assert.equal(await usedToday(page), used + ready);
+  });
 });
+
+async function jobsOf(page) {
+  return await page.evaluate(async () => (await (await fetch("/api/jobs")).json()).jobs);
+}
+
+async function usedToday(page) {
+  return await page.evaluate(async () => (await (await fetch("/api/usage")).json()).used_today);
+}
+
+async function sketchOf(page, job) {
+  return await digest(page, job.sketch_url);
+}
+
+async function pixelsOf(page, job) {
+  return await digest(page, job.images[0].url);
+}
+
+async function digest(page, url) {
+  return await page.evaluate(async (address) => {
+    const bitmap = await createImageBitmap(await (await fetch(address)).blob());
+    const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+    context.drawImage(bitmap, 0, 0);
+    const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height);
+    return String.fromCharCode(...new Uint8Array(await crypto.subtle.digest("SHA-256", data)));
+  }, url);
+}

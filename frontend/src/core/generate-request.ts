@@ -53,7 +53,7 @@ export function checkGenerate(document: SketchDocument, settings: Recipe, config
 }
 
 /** Build the body of `POST /api/generate` from checked settings. */
-export function buildGenerate(sketch: string, recipe: Recipe): GenerateBody {
+export function buildGenerate(sketch: string, recipe: Recipe, count = 1): GenerateBody {
   const { mode, model, steps, seed, variation, width, height } = recipe;
   const unwanted = model === "base" ? recipe.negativePrompt.trim() : "";
   return {
@@ -68,7 +68,7 @@ export function buildGenerate(sketch: string, recipe: Recipe): GenerateBody {
     variation,
     width,
     height,
-    count: 1,
+    count,
     lane: "batch",
   };
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { batchOf } from "./batch";
 import { type IndicatorInput, indicatorFor, indicatorFraction, indicatorText, isBusy } from "./indicator";
 import type { Job } from "./job";
 import { exampleJob } from "./job-example";
@@ -116,6 +117,16 @@ describe("the indicator", () => {
     });
     const field = { ...REFUSAL, code: "invalid", fields: { prompt: ["Too long."] } };
     expect(shown(null, { submission: { type: "refused", refusal: field } }).type).toBe("nothing");
+  });
+
+  test("a batch is shown as a whole, does not keep one from asking for more, and waits without connection", () => {
+    const jobs = [exampleJob({ id: "a", state: "failed" }), exampleJob({ id: "b" })];
+    const batch = batchOf(jobs, "b1");
+    const indicator = shown(jobs[0] ?? null, { batch });
+    expect(indicatorText(indicator)).toBe("0 of 2 ready, 1 failed");
+    expect(indicatorFraction(indicator)).toBe(0);
+    expect(isBusy(indicator)).toBe(false);
+    expect(shown(jobs[0] ?? null, { batch, online: false }).type).toBe("offline");
   });
 
   test("measures steps and is busy exactly while a job is under way", () => {

@@ -1,4 +1,5 @@
-/** The indicator: one thing to say about the image that the user looks at. */
+/** The indicator: one thing to say about the image, or the batch, that the user looks at. */
+import { type Batch, batchText } from "./batch";
 import { type Failure, jobFailure, refusalFailure } from "./failure";
 import { isTerminal, type Job } from "./job";
 import { unreachable } from "./never";
@@ -16,24 +17,28 @@ export type Indicator =
   | { readonly type: "cancelled"; readonly charged: boolean }
   /** A job is under way, but nothing is heard of it until the connection is back. */
   | { readonly type: "offline" }
+  | { readonly type: "batch"; readonly batch: Batch }
   | { readonly type: "done" }
   | { readonly type: "failed"; readonly failure: Failure };
 
 export type IndicatorInput = {
   /** The job whose image is looked at. */
   readonly job: Job | null;
+  /** The batch that is looked at as a whole. */
+  readonly batch?: Batch | null;
   readonly submission: Submission;
   /** How the drawing compares with that job's sketch; unknown for images of earlier visits. */
   readonly drawing: "same" | "changed" | "unknown";
   readonly online: boolean;
 };
 
-export function indicatorFor({ job, submission, drawing, online }: IndicatorInput): Indicator {
+export function indicatorFor({ job, batch, submission, drawing, online }: IndicatorInput): Indicator {
   if (submission.type === "sending") return { type: "sending" };
   const refusal = refusalForCard(submission);
   if (refusal !== null) return { type: "failed", failure: refusalFailure(refusal) };
   if (job === null) return { type: "nothing" };
-  if (!online && !isTerminal(job)) return { type: "offline" };
+  if (!online && !(batch ? batch.active === 0 : isTerminal(job))) return { type: "offline" };
+  if (batch) return { type: "batch", batch };
   const active = job.cancel_requested ? ({ type: "cancelling" } as const) : null;
   switch (job.state) {
     case "queued":
@@ -78,6 +83,8 @@ export function indicatorText(indicator: Indicator): string {
       return indicator.charged ? "Cancelled; the image was charged" : "Cancelled; nothing was charged";
     case "offline":
       return "Waiting for the connection";
+    case "batch":
+      return batchText(indicator.batch);
     case "done":
       return "Up to date";
     case "failed":
@@ -89,10 +96,12 @@ export function indicatorText(indicator: Indicator): string {
 
 /** How far along, 0 to 1; null when there is nothing to measure. */
 export function indicatorFraction(indicator: Indicator): number | null {
+  if (indicator.type === "batch") return indicator.batch.ready / indicator.batch.jobs.length;
   if (indicator.type === "rendering") return indicator.step / Math.max(indicator.steps, 1);
   return indicator.type === "saving" ? 1 : null;
 }
 
+/** Whether the looked-at image must end, or be cancelled, before the next is asked for; a batch need not. */
 export function isBusy(indicator: Indicator): boolean {
   switch (indicator.type) {
     case "sending":
@@ -106,6 +115,7 @@ export function isBusy(indicator: Indicator): boolean {
     case "nothing":
     case "drawing":
     case "cancelled":
+    case "batch":
     case "done":
     case "failed":
       return false;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { EXAMPLE_CONFIG } from "../core/config-example";
 import { exampleJob } from "../core/job-example";
 import { createApi } from "./api";
 import { ApiError, BadReply, NetworkError } from "./api-error";
@@ -123,6 +124,33 @@ describe("answers", () => {
       "/api/jobs/j1/cancel",
       "/api/jobs/j1/retry",
     ]);
+  });
+
+  test("stopping a batch names the batch alone, and is repeated until there is an answer", async () => {
+    const { api, requests } = scripted(
+      noConnection,
+      json(200, { jobs: [exampleJob({ state: "cancelled" })] }),
+    );
+    expect((await api.cancelBatch("b1")).map((job) => job.state)).toEqual(["cancelled"]);
+    expect(await requests[1]?.json()).toEqual({ batch_id: "b1" });
+    expect(new URL(requests[1]?.url ?? "").pathname).toBe("/api/jobs/cancel");
+  });
+
+  test("a picture comes as bytes, a missing one as a refusal", async () => {
+    const gone = json(404, { code: "not_found", message: "There is nothing here.", extra: {} });
+    const { api, requests } = scripted(() => new Response("png"), gone);
+    expect(await (await api.picture("/api/jobs/j1/sketch")).text()).toBe("png");
+    expect(requests[0]?.url).toBe("http://studio.test/api/jobs/j1/sketch");
+    await expect(api.picture("/api/jobs/j2/sketch")).rejects.toMatchObject({
+      code: "not_found",
+      status: 404,
+    });
+    await expect(scripted(noConnection).api.picture("/x")).rejects.toBeInstanceOf(NetworkError);
+  });
+
+  test("the configuration says what can be made right now", async () => {
+    const { api } = scripted(json(200, { ...EXAMPLE_CONFIG, workflows: null }));
+    await expect(api.config()).resolves.toEqual({ ...EXAMPLE_CONFIG, workflows: null });
   });
 
   test.each([

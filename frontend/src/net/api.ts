@@ -2,8 +2,9 @@
 import createClient from "openapi-fetch";
 import type { FieldErrors, GenerateBody } from "../core/generate-request";
 import type { Job } from "../core/job";
+import type { Config } from "../core/settings";
 import { ApiError, BadReply, NetworkError } from "./api-error";
-import { type JobPage, readJob, readJobPage, readJobs } from "./read-job";
+import { type JobPage, readConfig, readJob, readJobPage, readJobs } from "./read-job";
 import { type Json, listOf, nullable, objectOf, type Reader, readString } from "./read-json";
 import type { paths } from "./schema";
 
@@ -21,6 +22,11 @@ export type Api = {
   generate(body: GenerateBody, idempotencyKey: string): Promise<readonly Job[]>;
   jobs(cursor: string | null): Promise<JobPage>;
   cancel(id: string): Promise<Job>;
+  /** Cancel what is still to come of a batch. */
+  cancelBatch(batchId: string): Promise<readonly Job[]>;
+  /** The bytes of a sketch or an image, by the address that a job gives. */
+  picture(url: string): Promise<Blob>;
+  config(): Promise<Config>;
   /** Make a failed job's image anew, as a new job. */
   retry(id: string, idempotencyKey: string): Promise<Job>;
 };
@@ -33,17 +39,18 @@ const TIMEOUT_MS = 30_000;
 const NO_ANSWER_STATUS = new Set([502, 503, 504]);
 
 export function createApi({ origin, fetch, csrfToken, wait }: ApiOptions): Api {
+  async function ask(request: Request): Promise<Response> {
+    try {
+      return await fetch(new Request(request, { signal: AbortSignal.timeout(TIMEOUT_MS) }));
+    } catch {
+      throw new NetworkError();
+    }
+  }
   const client = createClient<paths>({
     baseUrl: origin,
     credentials: "same-origin",
     headers: { Accept: "application/json" },
-    fetch: async (request) => {
-      try {
-        return await fetch(new Request(request, { signal: AbortSignal.timeout(TIMEOUT_MS) }));
-      } catch {
-        throw new NetworkError();
-      }
-    },
+    fetch: ask,
   });
   client.use({
     onRequest({ request }) {
@@ -68,6 +75,18 @@ export function createApi({ origin, fetch, csrfToken, wait }: ApiOptions): Api {
         client.POST("/api/jobs/{job_id}/cancel", { params: { path } }),
       );
       return check(answer, readJob);
+    },
+    async cancelBatch(batchId) {
+      const body = { batch_id: batchId };
+      return check(await persist(wait, () => client.POST("/api/jobs/cancel", { body })), readJobs).jobs;
+    },
+    async picture(url) {
+      const response = await ask(new Request(new URL(url, origin), { credentials: "same-origin" }));
+      if (response.ok) return response.blob();
+      throw refusal(await response.json().catch(() => null), response);
+    },
+    async config() {
+      return check(await client.GET("/api/config"), readConfig);
     },
     async retry(id, idempotencyKey) {
       const params = { path: { job_id: id }, header: { "Idempotency-Key": idempotencyKey } };

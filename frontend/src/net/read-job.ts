@@ -62,7 +62,7 @@ export const readJobPage = objectOf<JobPage>({ jobs: listOf(readJob), next: null
 
 const readRange = objectOf<{ min: number; max: number }>({ min: readNumber, max: readNumber });
 
-const readConfig = objectOf<Config>({
+export const readConfig = objectOf<Config>({
   version: readString,
   signup_enabled: readBoolean,
   modes: listOf(readString),

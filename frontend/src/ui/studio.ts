@@ -42,6 +42,7 @@ export function createStudio(boot: Boot) {
     document: drawing.document,
     hash: drawing.hash,
     encode: async (document_, size) => blobToBase64(await exportSketch(document_, size)),
+    toBase64: blobToBase64,
     remembered: recall(settingsKey),
     rememberedSent: recall(sentKey),
     random: Math.random,

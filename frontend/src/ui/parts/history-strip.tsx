@@ -10,6 +10,10 @@ export function HistoryStrip() {
   const { generation } = useStudio();
   const jobs = generation.history.value;
   const current = generation.job.value;
+  const batch = generation.batchShown.value;
+  // A batch that is looked at as a whole is here as its one waiting image, if at all.
+  const isCurrent = (job: Job): boolean =>
+    batch === null ? job.id === current?.id : job.batch_id === batch.id && !isTerminal(job);
   return (
     <nav class="history" aria-label="History">
       {jobs.length === 0 && <p class="history-empty">Your images gather here</p>}
@@ -21,7 +25,7 @@ export function HistoryStrip() {
               class="history-item"
               data-testid="history-item"
               data-state={job.state}
-              aria-current={job.id === current?.id}
+              aria-current={isCurrent(job)}
               aria-label={nameOf(job)}
               title={nameOf(job)}
               onClick={() => generation.look(job.id)}

@@ -9,7 +9,7 @@ type MenuProps = {
   readonly testId?: string;
   readonly class?: string;
   /** Where the sheet opens, seen from the button. */
-  readonly side: "below" | "beside" | "above";
+  readonly side: "below" | "beside" | "above" | "over";
 };
 
 export function Menu({ label, button, children, testId, class: extra = "icon-button", side }: MenuProps) {

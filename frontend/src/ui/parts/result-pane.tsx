@@ -1,14 +1,18 @@
 /** The result: the image, how far it is, and what went wrong with it. */
-import { Download, PencilLine, SlidersHorizontal } from "lucide";
+import { ChevronLeft, Download, LayoutGrid, PencilLine, SlidersHorizontal } from "lucide";
 import { useState } from "preact/hooks";
+import { tilesOf } from "../../core/batch";
 import { indicatorFraction, indicatorText } from "../../core/indicator";
 import { isTerminal, type Job } from "../../core/job";
 import { MODIFIER } from "../keyboard";
 import { useStudio } from "../studio";
+import { BatchGrid } from "./batch-grid";
 import { FailureCard } from "./failure-card";
 import { Icon } from "./icon";
 import { IconButton } from "./icon-button";
+import { Menu } from "./menu";
 import { type Picture, PictureStage } from "./picture-stage";
+import { VariationChoices } from "./variation-choices";
 
 export function ResultPane() {
   const { generation, compact } = useStudio();
@@ -17,10 +21,17 @@ export function ResultPane() {
   const [sketchJob, setSketchJob] = useState<string | null>(null);
   const showSketch = job !== null && sketchJob === job.id;
   const failed = indicator.type === "failed";
+  const batch = generation.batch.value;
+  const siblings = batch === null ? 0 : tilesOf(batch).length;
+  const grid = generation.batchShown.value;
   return (
     <section class="pane result-pane" aria-label="Image" data-state={indicator.type}>
-      <PictureStage picture={pictureOf(job)} keep={job !== null && !isTerminal(job)} />
-      {showSketch && (
+      {grid === null ? (
+        <PictureStage picture={pictureOf(job)} keep={job !== null && !isTerminal(job)} />
+      ) : (
+        <BatchGrid batch={grid} />
+      )}
+      {showSketch && grid === null && (
         <img
           class="pane-layer stage-picture result-sketch"
           src={job.sketch_url}
@@ -36,7 +47,31 @@ export function ResultPane() {
         </div>
       )}
       {failed && <FailureCard failure={indicator.failure} />}
-      {job?.state === "succeeded" && !failed && (
+      {grid === null && siblings > 1 && (
+        <button
+          type="button"
+          class="chip back-chip"
+          data-testid="show-batch"
+          onClick={() => generation.showBatch()}
+        >
+          <Icon node={ChevronLeft} size={16} />
+          All {siblings}
+        </button>
+      )}
+      {grid !== null && grid.active > 0 && (
+        <button
+          type="button"
+          class="button-quiet stop"
+          data-size="small"
+          data-testid="stop-batch"
+          aria-keyshortcuts="Escape"
+          title="Stop the rest (Esc)"
+          onClick={() => void generation.stopBatch()}
+        >
+          Stop the rest
+        </button>
+      )}
+      {grid === null && job?.state === "succeeded" && !failed && (
         <ResultActions
           job={job}
           showSketch={showSketch}
@@ -74,7 +109,7 @@ function Progress() {
   const indicator = generation.indicator.value;
   const text = indicator.type === "failed" ? "" : indicatorText(indicator);
   const fraction = indicatorFraction(indicator);
-  const busy = generation.busy.value;
+  const busy = generation.busy.value || (indicator.type === "batch" && indicator.batch.active > 0);
   return (
     <>
       <p
@@ -90,7 +125,7 @@ function Progress() {
         <div
           class="progress-bar"
           role="progressbar"
-          aria-label="Image under way"
+          aria-label={indicator.type === "batch" ? "Images ready" : "Image under way"}
           data-testid="progress-bar"
           aria-valuemin={0}
           aria-valuemax={100}
@@ -112,6 +147,9 @@ function ResultActions({ job, showSketch, onSketch }: ResultActionsProps) {
   if (image === undefined) return null;
   return (
     <div class="result-actions">
+      <Menu label="Variations" side="over" testId="variations" button={<Icon node={LayoutGrid} />}>
+        {(close) => <VariationChoices job={job} onChosen={close} />}
+      </Menu>
       <IconButton
         node={PencilLine}
         label={showSketch ? "Show the image" : "Show the sketch it was made from"}

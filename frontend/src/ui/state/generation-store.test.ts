@@ -44,6 +44,18 @@ function studio({ document = DRAWN, answers = [] as (() => readonly Job[])[] } =
       calls.push(`retry ${id}`);
       return exampleJob({ id: `${id}-again`, created_at: "2030-01-01T01:00:00Z" });
     },
+    async cancelBatch(id) {
+      calls.push(`cancel batch ${id}`);
+      return [exampleJob({ id: "v2", batch_id: id, state: "cancelled" })];
+    },
+    async picture(url) {
+      calls.push(`picture ${url}`);
+      return new Blob(["sketch"]);
+    },
+    async config() {
+      calls.push("config");
+      return { ...EXAMPLE_CONFIG, workflows: ["paint"] };
+    },
   };
   const drawn = signal(document);
   let keys = 0;
@@ -54,6 +66,7 @@ function studio({ document = DRAWN, answers = [] as (() => readonly Job[])[] } =
     document: drawn,
     hash: computed(() => String(drawn.value.strokes.length)),
     encode: async () => "cG5n",
+    toBase64: async (blob) => btoa(await blob.text()),
     remembered: null,
     rememberedSent: null,
     random: () => ++dice / 1000,
@@ -161,6 +174,89 @@ describe("refusals", () => {
     await store.tryAgain();
     expect(calls).toEqual(["retry j1"]);
     expect(store.job.value?.id).toBe("j1-again");
+  });
+});
+
+function fourOf(batchId: string): readonly Job[] {
+  return [1, 2, 3, 4].map((n) =>
+    exampleJob({
+      id: `v${n}`,
+      batch_id: batchId,
+      created_at: `2030-01-02T00:00:00.00000${n}Z`,
+      params: { ...EXAMPLE_PARAMS, variation: n - 1 },
+    }),
+  );
+}
+
+describe("variations", () => {
+  const DONE = exampleJob({ id: "old", batch_id: "b0", state: "succeeded" });
+
+  test("send the image's own sketch, and are looked at together while one can ask for more", async () => {
+    const { store, sent, calls } = studio({ answers: [() => fourOf("b9")] });
+    await store.vary(DONE, 4);
+    expect(calls).toEqual(["picture /api/jobs/j1/sketch"]);
+    expect(sent[0]?.body).toMatchObject({ sketch: btoa("sketch"), count: 4, variation: 0 });
+    expect(sent[0]?.body.seed).not.toBe(DONE.seed);
+    expect(store.batchShown.value?.jobs.map((job) => job.id)).toEqual(["v1", "v2", "v3", "v4"]);
+    expect(store.busy.value).toBe(false);
+  });
+
+  test("join the history as they are ready, and wait there as one", async () => {
+    const { store } = studio({ answers: [() => fourOf("b9")] });
+    await store.vary(DONE, 4);
+    const [, second] = fourOf("b9");
+    if (second !== undefined)
+      store.receive({
+        type: "event",
+        seq: 1,
+        event: { type: "job.succeeded", job: { ...second, state: "succeeded" } },
+      });
+    expect(store.history.value.map((job) => job.id)).toEqual(["v4", "v2"]);
+    expect(store.batchShown.value?.ready).toBe(1);
+  });
+
+  test("one that is ready can be looked at alone, and the batch again", async () => {
+    const { store } = studio({
+      answers: [() => fourOf("b9").map((job, n) => (n === 1 ? { ...job, state: "succeeded" } : job))],
+    });
+    await store.vary(DONE, 4);
+    store.look("v2");
+    expect(store.batchShown.value).toBeNull();
+    expect(store.batch.value?.ready).toBe(1);
+    expect(store.job.value?.id).toBe("v2");
+    store.showBatch();
+    expect(store.batchShown.value?.ready).toBe(1);
+    // What is under way is only ever seen among the others.
+    store.look("v3");
+    expect(store.batchShown.value?.ready).toBe(1);
+  });
+
+  test("the rest is stopped by one press, or by Escape", async () => {
+    const { store, calls } = studio({ answers: [() => fourOf("b9")] });
+    await store.vary(DONE, 4);
+    await store.cancel();
+    expect(calls.at(-1)).toBe("cancel batch b9");
+    expect(store.batch.value?.stopped).toBe(1);
+    await store.stopBatch();
+    expect(calls.filter((call) => call === "cancel batch b9")).toHaveLength(2);
+  });
+
+  test("that were refused are asked for again as they were", async () => {
+    const { store, sent, calls } = studio({
+      answers: [refuse(new ApiError("too_many_waiting", 429, "Your queue is full.")), () => fourOf("b9")],
+    });
+    await store.vary(DONE, 4);
+    expect(store.indicator.value.type).toBe("failed");
+    await store.tryAgain();
+    expect(calls.filter((call) => call.startsWith("picture"))).toHaveLength(2);
+    expect(sent[1]?.body.count).toBe(4);
+    expect(sent[1]?.key).not.toBe(sent[0]?.key);
+  });
+
+  test("of an enlarged image are not sent", async () => {
+    const { store, sent } = studio();
+    await store.vary(exampleJob({ params: { ...EXAMPLE_PARAMS, mode: "hd" } }), 4);
+    expect(sent).toEqual([]);
   });
 });
 

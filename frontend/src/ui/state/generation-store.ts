@@ -1,8 +1,14 @@
 /** The state of generating: settings, jobs, and which of them is looked at. */
 import { batch, computed, type ReadonlySignal, signal } from "@preact/signals";
+import { batchOf, hideWaiting } from "../../core/batch";
 import type { SketchDocument } from "../../core/document";
 import { isRetryable } from "../../core/failure";
-import { buildGenerate, checkGenerate, type FieldErrors } from "../../core/generate-request";
+import {
+  buildGenerate,
+  checkGenerate,
+  type FieldErrors,
+  type GenerateBody,
+} from "../../core/generate-request";
 import { indicatorFor, isBusy } from "../../core/indicator";
 import { isTerminal, type Job } from "../../core/job";
 import {
@@ -25,6 +31,7 @@ import {
   type Settings,
 } from "../../core/settings";
 import { NO_SUBMISSION, refusedFields, type Submission } from "../../core/submission";
+import { buildVariations, variationsProblem } from "../../core/variations";
 import type { Api } from "../../net/api";
 import { ApiError } from "../../net/api-error";
 import type { Connection } from "../../net/event-socket";
@@ -36,6 +43,7 @@ export type GenerationOptions = {
   readonly hash: ReadonlySignal<string>;
   /** The drawing as base64 of a PNG of the given size. */
   readonly encode: (document: SketchDocument, size: { width: number; height: number }) => Promise<string>;
+  readonly toBase64: (blob: Blob) => Promise<string>;
   readonly remembered: unknown;
   /** What `lastSent` gave on an earlier visit. */
   readonly rememberedSent: unknown;
@@ -66,7 +74,11 @@ export function createGenerationStore(options: GenerationOptions) {
   const sentHashes = signal<ReadonlyMap<string, string>>(restoreSent(options.rememberedSent));
   const older = signal<"more" | "loading" | "none" | "failed">("more");
   let cursor: string | null = null;
+  /** Whether a batch is looked at as a whole; what is under way in one always is. */
+  const whole = signal(true);
   let unanswered: Unanswered | null = null;
+  /** What was refused, to be asked for again. */
+  let again: (() => Promise<void>) | null = null;
   let cancelWanted = false;
 
   const newestFirst = computed(() => jobsNewestFirst(jobs.value));
@@ -74,10 +86,19 @@ export function createGenerationStore(options: GenerationOptions) {
     const chosen = chosenId.value === null ? undefined : jobs.value.jobs.get(chosenId.value);
     return chosen ?? newestFirst.value[0] ?? null;
   });
-  /** What is worth going back to; a cancelled job is, while it is looked at. */
-  const history = computed(() =>
-    newestFirst.value.filter((each) => each.state !== "cancelled" || each.id === job.value?.id),
+  const jobBatch = computed(() =>
+    job.value === null ? null : batchOf(jobs.value.jobs.values(), job.value.batch_id),
   );
+  const batchShown = computed(() =>
+    whole.value || (job.value !== null && !isTerminal(job.value)) ? jobBatch.value : null,
+  );
+  /** What is worth going back to; a cancelled job is, while it is looked at. */
+  const history = computed(() => {
+    const lookedAt = batchShown.value === null ? job.value?.id : null;
+    return hideWaiting(
+      newestFirst.value.filter((each) => each.state !== "cancelled" || each.id === lookedAt),
+    );
+  });
   const drawing = computed(() => {
     const sent = job.value === null ? undefined : sentHashes.value.get(job.value.id);
     if (sent === undefined) return "unknown";
@@ -86,6 +107,7 @@ export function createGenerationStore(options: GenerationOptions) {
   const indicator = computed(() =>
     indicatorFor({
       job: job.value,
+      batch: batchShown.value,
       submission: submission.value,
       drawing: drawing.value,
       online: connection.value === "online" || connection.value === "connecting",
@@ -107,6 +129,20 @@ export function createGenerationStore(options: GenerationOptions) {
     submission.value = { type: "refused", refusal: { code, message, fields, retry_after_s } };
   }
 
+  /** Take a picture from the server and ask for images of it. */
+  async function makeFrom(url: string, build: (sketch: string) => GenerateBody, hash: string | null) {
+    submission.value = { type: "sending" };
+    try {
+      const body = build(await options.toBase64(await api.picture(url)));
+      const key = options.newKey();
+      await send({ ask: () => api.generate(body, key), hash });
+    } catch (error) {
+      unanswered = null;
+      cancelWanted = false;
+      refuse(error);
+    }
+  }
+
   async function send(request: Unanswered): Promise<void> {
     submission.value = { type: "sending" };
     try {
@@ -126,6 +162,7 @@ export function createGenerationStore(options: GenerationOptions) {
       if (hash !== null)
         sentHashes.value = new Map([...sentHashes.peek(), ...made.map((each) => [each.id, hash] as const)]);
       chosenId.value = made[0]?.id ?? null;
+      whole.value = true;
       submission.value = NO_SUBMISSION;
     });
     if (cancelWanted) void cancel();
@@ -138,11 +175,24 @@ export function createGenerationStore(options: GenerationOptions) {
       return;
     }
     cancelWanted = false;
+    if (batchShown.peek() !== null) return stopBatch();
     const current = job.peek();
     if (current === null || isTerminal(current) || current.cancel_requested) return;
     try {
       const answer = await api.cancel(current.id);
       jobs.value = reduceJobs(jobs.peek(), { type: "loaded", jobs: [answer] });
+    } catch (error) {
+      refuse(error);
+    }
+  }
+
+  /** Cancel what is still to come of the batch that is looked at. */
+  async function stopBatch(): Promise<void> {
+    const current = jobBatch.peek();
+    if (current === null || current.active === 0) return;
+    try {
+      const stopped = await api.cancelBatch(current.id);
+      jobs.value = reduceJobs(jobs.peek(), { type: "loaded", jobs: stopped });
     } catch (error) {
       refuse(error);
     }
@@ -155,6 +205,10 @@ export function createGenerationStore(options: GenerationOptions) {
     connection,
     history,
     job,
+    /** The batch of the image that is looked at, if it was not asked for alone. */
+    batch: jobBatch,
+    /** The batch that is looked at as a whole. */
+    batchShown,
     indicator,
     explainEmpty,
     older,
@@ -177,6 +231,7 @@ export function createGenerationStore(options: GenerationOptions) {
 
     async generate(): Promise<void> {
       if (isBusy(indicator.peek())) return;
+      again = null;
       const document = options.document.peek();
       if (!settings.peek().seedLocked)
         settings.value = changeSettings(settings.peek(), { seed: drawSeed(options.random()) }, config);
@@ -195,14 +250,25 @@ export function createGenerationStore(options: GenerationOptions) {
       await send({ ask: () => api.generate(body, key), hash });
     },
 
+    /** Make more images of a job's drawing with its settings. */
+    async vary(source: Job, count: number): Promise<void> {
+      const recipe = recipeOf(source.params, source.seed);
+      if (isBusy(indicator.peek()) || recipe === null || variationsProblem(source) !== null) return;
+      again = () => this.vary(source, count);
+      const seed = drawSeed(options.random());
+      const hash = sentHashes.peek().get(source.id) ?? null;
+      await makeFrom(source.sketch_url, (sketch) => buildVariations(recipe, sketch, seed, count), hash);
+    },
+
     cancel,
+    stopBatch,
 
     /** Do what the failure card's button says: the same again. */
     async tryAgain(): Promise<void> {
       if (unanswered !== null) return send(unanswered);
       if (submission.peek().type === "refused") {
         submission.value = NO_SUBMISSION;
-        return this.generate();
+        return again === null ? this.generate() : again();
       }
       const failed = job.peek();
       if (failed === null || !isRetryable(failed)) return this.generate();
@@ -234,8 +300,13 @@ export function createGenerationStore(options: GenerationOptions) {
     look(id: string): void {
       batch(() => {
         chosenId.value = id;
+        whole.value = false;
         if (submission.peek().type === "refused") submission.value = NO_SUBMISSION;
       });
+    },
+
+    showBatch(): void {
+      whole.value = true;
     },
 
     /** Take over what an image was made with; its seed stays for the next one. */
