@@ -118,7 +118,17 @@ def _run(
     is_adopted: bool,
 ) -> None:
     with members_held(pairs) as members:
-        _Attempt(members, node, prompt_id, is_adopted=is_adopted).run()
+        try:
+            attempt = _Attempt(members, node, prompt_id, is_adopted=is_adopted)
+        except Exception as error:
+            # What cannot even be begun counts too, or it would come again for ever.
+            log.exception("attempt not begun", job_id=str(pairs[0][1].id))
+            problem = f"{type(error).__name__}: {error}"
+            failure = Failure("node_failed", problem, FailureKind.INFRASTRUCTURE)
+            for member in members:
+                member.end(failure, node_id=node.pk)
+            return
+        attempt.run()
 
 
 class _Attempt:

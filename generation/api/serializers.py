@@ -216,9 +216,9 @@ class GenerateSerializer(StrictSerializer):
             if attrs["count"] > 1:
                 problems["count"] = [f"Leave it out: {mode} makes one image."]
         if mode == "upscale":
-            for name in ("denoise", "steps"):
-                if name in attrs:
-                    problems[name] = ["Leave it out: upscale draws nothing new."]
+            given = {"denoise", "steps"} & attrs.keys()
+            for name in sorted(given | ({"variation"} if attrs["variation"] else set())):
+                problems[name] = ["Leave it out: upscale draws nothing new."]
             if attrs["model"] != MODELS[0]:
                 problems["model"] = ["Leave it out: upscale draws nothing new."]
         if mode == "follow" and "denoise" in attrs:

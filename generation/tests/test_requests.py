@@ -62,6 +62,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "upscale with a strength": ({"mode": "upscale", "denoise": 0.1}, "denoise"),
     "upscale with steps": ({"mode": "upscale", "steps": 4}, "steps"),
     "upscale with a model": ({"mode": "upscale", "model": "base"}, "model"),
+    "upscale with a variation": ({"mode": "upscale", "variation": 1}, "variation"),
     "a model that is none": ({"model": "huge"}, "model"),
     "a negative prompt that nobody hears": ({"negative_prompt": "rain"}, "negative_prompt"),
     "a negative prompt too long": (

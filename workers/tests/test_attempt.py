@@ -374,6 +374,18 @@ def test_a_black_node_is_quarantined_and_its_jobs_are_made_again_elsewhere(
         assert kinds_of(job) == ["reserve", "settle"]
 
 
+def test_a_job_that_no_attempt_can_begin_ends(owner: User, submit: Submit, well: Simulator) -> None:
+    node_for(well)
+    (job,) = submit(owner)
+    impossible = {**job.params, "mode": "upscale", "variation": 1}  # nothing varies there
+    Job.objects.filter(id=job.id).update(params=impossible, workflow="upscale")
+
+    run_to_the_end(job)
+
+    assert (job.state, job.infrastructure_failures) == (JobState.FAILED, 2)
+    assert kinds_of(job) == ["refund", "reserve"]
+
+
 def test_a_disabled_node_gives_its_job_back_uncounted(
     owner: User, submit: Submit, faulty: Faulty, well: Simulator
 ) -> None:
