@@ -6,11 +6,11 @@ import hashlib
 import json
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import structlog
@@ -22,13 +22,13 @@ from generation.exceptions import (
     Busy,
     InvalidImage,
     InvalidInput,
-    KeyReused,
     NotRetryable,
     StorageFull,
     TooManyWaiting,
 )
 from generation.images import Encoded, sketch_normalise
-from generation.models import Batch, BatchPicture, GeneratedImage, IdempotencyKey, Job
+from generation.keys import Idempotency, key_take
+from generation.models import Batch, BatchPicture, GeneratedImage, Job
 from generation.nodes import workflows_offered
 from generation.params import (
     ENLARGEMENT,
@@ -90,14 +90,6 @@ class Submission:
     anchor: Anchor | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Idempotency:
-    """The caller's name for a request, and a digest of its body."""
-
-    key: str
-    body_digest: str
-
-
 def body_digest(body: object) -> str:
     """A digest that is the same for the same JSON value, however it was written."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
@@ -133,16 +125,8 @@ def job_submit(
         quota_check(user, submission.count)
     _check_offered(submission.params)
     name, params = _pictures_keep(user, submission)
-    create = partial(
-        _batch_create,
-        user,
-        params,
-        sketch=name,
-        count=submission.count,
-        lane=submission.lane,
-        caller_hash=caller_hash,
-    )
-    return _once(user, idempotency, create)
+    draft = _drafted(user, params, sketch=name, count=submission.count, lane=submission.lane)
+    return _accept(user, draft, idempotency=idempotency, caller_hash=caller_hash)
 
 
 def job_retry(
@@ -162,16 +146,8 @@ def job_retry(
     """
     if job.state not in {JobState.FAILED, JobState.CANCELLED}:
         raise NotRetryable
-    create = partial(
-        _batch_create,
-        user,
-        job.parameters,
-        sketch=job.sketch,
-        count=1,
-        lane=Lane(job.lane),
-        caller_hash=caller_hash,
-    )
-    return _once(user, idempotency, create)
+    draft = _drafted(user, job.parameters, sketch=job.sketch, count=1, lane=Lane(job.lane))
+    return _accept(user, draft, idempotency=idempotency, caller_hash=caller_hash)
 
 
 def jobs_cancel(jobs: Iterable[Job]) -> None:
@@ -250,10 +226,11 @@ def _picture_read(user: User, picture: Picture, *, field: str) -> Encoded:
             raise InvalidInput({field: ["This image is gone from the server."]}) from error
     else:
         data = picture
-    if connection.vendor == "postgresql" and not connection.in_atomic_block:
-        connection.close()  # back to the pool: others need it while this one waits
-    if not _reading.acquire(timeout=READING_WAIT_S):
-        raise Busy
+    if not _reading.acquire(blocking=False):
+        if connection.vendor == "postgresql" and not connection.in_atomic_block:
+            connection.close()  # back to the pool: others need it while this one waits
+        if not _reading.acquire(timeout=READING_WAIT_S):
+            raise Busy
     try:
         return sketch_normalise(data)
     except InvalidImage as error:
@@ -270,41 +247,24 @@ def _picture_keep(user: User, data: bytes) -> str:
         raise StorageFull from error
 
 
-def _once(
-    user: User, idempotency: Idempotency | None, create: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
-    """Run `create` in a transaction, at most once for a key; a used key gets its first answer."""
-    with transaction.atomic():
-        if idempotency is None:
-            return create()
-        # A parallel request with the same key waits here for the first one's commit.
-        row, is_new = IdempotencyKey.objects.get_or_create(
-            user=user, key=idempotency.key, defaults={"body_digest": idempotency.body_digest}
-        )
-        if not is_new and row.body_digest != idempotency.body_digest:
-            raise KeyReused
-        if not is_new:
-            return cast("dict[str, Any]", row.answer)
-        answer = create()
-        IdempotencyKey.objects.filter(pk=row.pk).update(answer=answer)
-        return answer
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A batch with its jobs, not kept yet, and the answer that says that they are."""
+
+    batch: Batch
+    jobs: list[Job]
+    pictures: list[BatchPicture]
+    lane: Lane
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        payloads: list[JobPayload] = [job_payload(job) for job in self.jobs]
+        return {"batch_id": str(self.batch.id), "jobs": payloads}
 
 
-def _batch_create(
-    user: User,
-    params: JobParams,
-    *,
-    sketch: str,
-    count: int,
-    lane: Lane,
-    caller_hash: str | None,
-) -> dict[str, Any]:
-    """Insert the batch with its jobs, reservation and events; on commit wake and count."""
-    limit = terms_of(user).queue_limit
+def _drafted(user: User, params: JobParams, *, sketch: str, count: int, lane: Lane) -> _Draft:
     now = timezone.now()
-    if lane == Lane.LIVE:
-        _supersede_live(user)
-    batch = Batch.objects.create(user=user, size=count, created_at=now)
+    batch = Batch(user=user, size=count, created_at=now)
     jobs = [
         Job(
             batch=batch,
@@ -319,20 +279,45 @@ def _batch_create(
         )
         for index in range(count)
     ]
+    pictures = [BatchPicture(batch=batch, name=name) for name in params.blobs]
+    return _Draft(batch, jobs, pictures, lane)
+
+
+def _accept(
+    user: User, draft: _Draft, *, idempotency: Idempotency | None, caller_hash: str | None
+) -> dict[str, Any]:
+    """Keep a draft, at most once for a key, and answer; a used key gets its first answer."""
+    answer = draft.answer
+    with transaction.atomic():
+        if idempotency is not None:
+            first = key_take(user.pk, idempotency, answer)
+            if first is not None:
+                return first
+        _draft_insert(user, draft)
+        for job in draft.jobs:
+            transaction.on_commit(partial(wake, job.id))
+        if caller_hash is not None:
+            now, count = draft.batch.created_at, len(draft.jobs)
+            transaction.on_commit(partial(count_add, caller_hash, count, now=now))
+    return answer
+
+
+def _draft_insert(user: User, draft: _Draft) -> None:
+    """Insert the batch with its jobs, reservation and events."""
+    limit = terms_of(user).queue_limit
+    jobs = draft.jobs
+    if draft.lane == Lane.LIVE:
+        _supersede_live(user)
+    draft.batch.save(force_insert=True)
     # The reservation locks the user's day, so two requests count the queue one after the other.
-    quota_reserve(user, [job.id for job in jobs], now=now)
-    if Job.objects.filter(user=user, state__in=ACTIVE).count() + len(jobs) > limit:
+    quota_reserve(user, [job.id for job in jobs], now=draft.batch.created_at)
+    active = Job.objects.filter(user=user, state__in=ACTIVE).count()
+    if active + len(jobs) > limit:
         raise TooManyWaiting(limit=limit)
-    share_join(user.pk, lane)
-    BatchPicture.objects.bulk_create(BatchPicture(batch=batch, name=name) for name in params.blobs)
+    share_join(user.pk, draft.lane, is_idle=active == 0)
+    BatchPicture.objects.bulk_create(draft.pictures)
     Job.objects.bulk_create(jobs)
     events_record(user.pk, "job.queued", jobs)
-    for job in jobs:
-        transaction.on_commit(partial(wake, job.id))
-    if caller_hash is not None:
-        transaction.on_commit(partial(count_add, caller_hash, len(jobs), now=now))
-    payloads: list[JobPayload] = [job_payload(job) for job in jobs]
-    return {"batch_id": str(batch.id), "jobs": payloads}
 
 
 def _supersede_live(user: User) -> None:

@@ -11,27 +11,33 @@ start-time fair queueing (Goyal, Vin and Cheng, 1996).
 from __future__ import annotations
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
-from django.db.models.functions import Greatest
+from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce, Greatest
 
 from generation.models import FairClock, Job, Share
-from generation.states import ACTIVE, JobState, Lane
+from generation.states import JobState, Lane
 
 CLOCK = 1  # the one row's id
 WAITS = {Lane.LIVE: "waits_live", Lane.BATCH: "waits_batch"}
 
 
-def share_join(user_id: int, lane: Lane) -> None:
-    """Note that a user has jobs waiting in a lane.
+def share_join(user_id: int, lane: Lane, *, is_idle: bool) -> None:
+    """Note that a user has jobs waiting in a lane; one who had none at all joins at the clock.
 
     Call inside the transaction that inserts them, before it does. The share's row is locked from
     here to the commit, so that `shares_forget_idle` sees either no jobs and the flag, or both.
     """
-    Share.objects.get_or_create(user_id=user_id)
-    row = Share.objects.filter(user_id=user_id)
-    row.update(**{WAITS[lane]: True})
-    if not Job.objects.filter(user_id=user_id, state__in=ACTIVE).exists():
-        row.update(virtual_s=Greatest(F("virtual_s"), clock_read()))
+    flag = WAITS[lane]
+    Share.objects.bulk_create(
+        [Share(user_id=user_id, **{flag: True})],
+        update_conflicts=True,
+        unique_fields=["user"],
+        update_fields=[flag],
+    )
+    if is_idle:
+        clock = Subquery(FairClock.objects.filter(pk=CLOCK).values("virtual_s"))
+        joined = Greatest(F("virtual_s"), Coalesce(clock, 0.0))
+        Share.objects.filter(user_id=user_id).update(virtual_s=joined)
 
 
 def share_lock(user_id: int) -> None:
@@ -57,11 +63,6 @@ def shares_forget_idle() -> None:
         flagged = Share.objects.filter(Q(**{flag: True}), ~Exists(waiting))
         for user_id in flagged.values_list("user_id", flat=True):
             _forget_if_idle(user_id, lane, flag)
-
-
-def clock_read() -> float:
-    """The virtual time of the latest claim."""
-    return FairClock.objects.filter(pk=CLOCK).values_list("virtual_s", flat=True).first() or 0.0
 
 
 def clock_advance(virtual_s: float) -> None:

@@ -21,6 +21,7 @@ from generation.api.serializers import (
     JobsSerializer,
 )
 from generation.exceptions import BodyTooLarge, InvalidInput
+from generation.keys import Idempotency
 from generation.selectors import (
     batch_jobs,
     job_describe,
@@ -30,7 +31,7 @@ from generation.selectors import (
     jobs_by_id,
     jobs_describe,
 )
-from generation.services import Idempotency, body_digest, job_retry, job_submit, jobs_cancel
+from generation.services import body_digest, job_retry, job_submit, jobs_cancel
 from usage.api.views import caller
 from usage.counts import caller_hash
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.db import IntegrityError, transaction
-from pytest_django import Settings
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from conftest import params, sketch_png
 from generation.exceptions import (
@@ -19,10 +19,10 @@ from generation.exceptions import (
     StorageFull,
     TooManyWaiting,
 )
+from generation.keys import Idempotency
 from generation.models import Batch, Event, EventStream, IdempotencyKey, Job, Node
 from generation.params import SEED_MAX
 from generation.services import (
-    Idempotency,
     Submission,
     body_digest,
     job_retry,
@@ -196,6 +196,27 @@ def test_a_disk_that_takes_nothing_refuses_the_job(
 
     assert rows_counted() == before
     assert usage_of(owner).used_today == 0
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_accepting_costs_the_same_few_statements_for_many_jobs(
+    owner: User, submit: Submit, count: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    submit(owner)
+
+    # What nodes offer; then, within a savepoint here, the key, the batch, the day, the ledger,
+    # the queue's length, the share, the jobs, the stream and the events.
+    with django_assert_num_queries(1 + 2 + 9):
+        job_submit(owner, submission(count=count), idempotency=Idempotency("key", "digest"))
+
+
+def test_a_used_key_costs_no_more_than_a_look(
+    owner: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    job_submit(owner, submission(), idempotency=Idempotency("key", "digest"))
+
+    with django_assert_num_queries(1 + 2 + 2):
+        job_submit(owner, submission(), idempotency=Idempotency("key", "digest"))
 
 
 def test_a_failure_in_the_middle_rolls_everything_back(owner: User, submit: Submit) -> None:
