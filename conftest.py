@@ -17,6 +17,7 @@ from generation.params import JobParams
 from generation.places import queue_shape_forget
 from generation.services import Submission, job_submit
 from generation.states import Lane
+from usage.count_writer import counts_drain
 from usage.models import User
 
 _DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
@@ -35,6 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             asked = {"databases": "__all__", **(marker.kwargs if marker else {})}
             args = marker.args if marker else ()
             item.add_marker(pytest.mark.django_db(*args, **asked), append=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown() -> None:
+    """Let no count of one test be written in the next, or after the database has gone."""
+    counts_drain()
 
 
 @pytest.fixture(autouse=True)

@@ -44,7 +44,7 @@ from generation.states import ACTIVE, JobState, Lane
 from generation.storage import blob_read, sketch_write
 from generation.transitions import job_cancel_queued, job_cancel_request
 from generation.wakeups import wake
-from usage.counts import count_add
+from usage.count_writer import count_later
 from usage.models import User
 from usage.plans import terms_of
 from usage.quota import quota_check, quota_lock, quota_reserve
@@ -110,7 +110,8 @@ def job_submit(
     """Accept a request: keep the sketch, reserve quota, queue the jobs, and wake the workers.
 
     Returns the answer, `{"batch_id", "jobs"}`; a key that was used before gets its first answer.
-    What is accepted is counted once under `caller_hash`, if there is one: see `usage.counts`.
+    What is accepted is counted once, a moment later, under `caller_hash`, if there is one: see
+    `usage.counts`.
 
     Raises:
         InvalidInput: a picture is none that we take, or no node has the model.
@@ -298,7 +299,7 @@ def _accept(
             transaction.on_commit(partial(wake, job.id))
         if caller_hash is not None:
             now, count = draft.batch.created_at, len(draft.jobs)
-            transaction.on_commit(partial(count_add, caller_hash, count, now=now))
+            transaction.on_commit(partial(count_later, caller_hash, count, now=now))
     return answer
 
 

@@ -5,7 +5,8 @@ one of the two databases cannot say who sat at which address. It is a second Dja
 not a file opened by hand, because it may be PostgreSQL too: with `UsageRouter` it costs ten lines,
 and migrations, threads and tests work as everywhere.
 
-A count is written after the accept has committed and may be lost: nothing is charged by it.
+A count is written after the accept has committed, by `usage.count_writer`, and may be lost:
+nothing is charged by it.
 """
 
 from __future__ import annotations
