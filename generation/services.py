@@ -124,7 +124,6 @@ def job_submit(
     if idempotency is None:
         # Only a look: the reservation decides. It spares the disk what would be refused anyway.
         quota_check(user, submission.count)
-    _check_offered(submission.params)
     name, params = _pictures_keep(user, submission)
     draft = _drafted(user, params, sketch=name, count=submission.count, lane=submission.lane)
     return _accept(user, draft, idempotency=idempotency, caller_hash=caller_hash)
@@ -304,7 +303,11 @@ def _accept(
 
 
 def _draft_insert(user: User, draft: _Draft) -> None:
-    """Insert the batch with its jobs, reservation and events."""
+    """Insert the batch with its jobs, reservation and events.
+
+    What is checked here is not checked of a request that was accepted under its key before.
+    """
+    _check_offered(draft.jobs[0].parameters)
     limit = terms_of(user).queue_limit
     jobs = draft.jobs
     if draft.lane == Lane.LIVE:

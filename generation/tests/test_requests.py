@@ -158,6 +158,26 @@ def test_what_no_machine_can_make_is_refused_while_one_works(
     assert asked(api, **fields).status_code == 202  # it may wait for one
 
 
+def test_what_was_accepted_under_a_key_stays_so_when_the_machine_is_gone(
+    api: APIClient, node: Node
+) -> None:
+    Node.objects.update(workflows=["paint", "follow"])
+    body = json.dumps({"sketch": picture(), "prompt": "a house", "mode": "follow"})
+
+    def post() -> Any:
+        return api.post(
+            "/api/generate",
+            body,
+            content_type="application/json",
+            headers={"Idempotency-Key": "once"},
+        )
+
+    first = post()
+    Node.objects.update(workflows=["paint"])
+
+    assert (first.status_code, post().json()) == (202, first.json())
+
+
 def test_a_retry_names_the_same_pictures(api: APIClient, owner: User) -> None:
     job = accepted(api, mode="follow", references=[picture("green")], anchor=ANCHOR)
     jobs_cancel([job])
