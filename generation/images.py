@@ -22,6 +22,7 @@ ALLOWED_FORMATS = ("PNG", "JPEG", "WEBP")
 SKETCH_FORMATS = (*ALLOWED_FORMATS, "MPO")
 # Chosen: a defective GPU's image is all zero; a drawing on plain paper still differs by more.
 BLANK_RANGE = 2
+PLAIN_NEAR = 32  # chosen: far from the black of a broken GPU under any paper that is not
 OPAQUE = 255
 
 
@@ -94,6 +95,19 @@ def image_check(data: bytes, *, width: int, height: int) -> Decoded:
 def is_blank(pixels: Image.Image) -> bool:
     """Whether all pixels are (nearly) the same, as a defective GPU or NaN latents leave them."""
     return all(high - low <= BLANK_RANGE for low, high in _ranges(pixels))
+
+
+def is_plain_alike(sketch: bytes, pixels: Image.Image) -> bool:
+    """Whether a blank image is what its sketch was: plain paper of about the same colour.
+
+    Who paints over an empty paper, or enlarges one, may well get one back.
+    """
+    with Image.open(io.BytesIO(sketch), formats=ALLOWED_FORMATS) as image:
+        paper = image.convert("RGB")
+    if not is_blank(paper):
+        return False
+    pairs = zip(_ranges(paper), _ranges(pixels), strict=True)
+    return all(abs(one[0] - other[0]) <= PLAIN_NEAR for one, other in pairs)
 
 
 def thumbnail_encode(pixels: Image.Image) -> Encoded:

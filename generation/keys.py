@@ -31,9 +31,18 @@ def key_take(
     """
     digest = idempotency.body_digest
     row = IdempotencyKey(user_id=user_id, key=idempotency.key, body_digest=digest, answer=answer)
-    if insert_once(row):
+    return None if insert_once(row) else key_answer(user_id, idempotency)
+
+
+def key_answer(user_id: int, idempotency: Idempotency) -> dict[str, Any] | None:
+    """The answer that a key has, None where it has none.
+
+    Raises:
+        KeyReused: the key was used with another body.
+    """
+    first = IdempotencyKey.objects.filter(user_id=user_id, key=idempotency.key).first()
+    if first is None:
         return None
-    first = IdempotencyKey.objects.get(user_id=user_id, key=idempotency.key)
-    if first.body_digest != digest:
+    if first.body_digest != idempotency.body_digest:
         raise KeyReused
     return cast("dict[str, Any]", first.answer)

@@ -260,6 +260,18 @@ class Job(models.Model):
         return str(self.id)
 
     @property
+    def has_failed(self) -> bool:
+        """Whether an attempt at it failed in a way that counts."""
+        return any(
+            (
+                self.infrastructure_failures,
+                self.memory_failures,
+                self.blank_failures,
+                self.refused_failures,
+            )
+        )
+
+    @property
     def parameters(self) -> JobParams:
         """The parameters, parsed."""
         return JobParams.from_json(self.params)

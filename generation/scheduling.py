@@ -153,20 +153,21 @@ def prompt_jobs_expired(prompt_id: UUID) -> list[UUID]:
 def _companions(lead: Job, node: Node) -> list[Job]:
     """The variations that follow a job without a gap and fit beside it, their rows locked.
 
-    Jobs of a batch differ in seed and variation alone. One that ran out of memory goes alone.
+    Jobs of a batch differ in seed and variation alone. What failed before goes alone: it may need
+    more memory than there is together, and what ails one must not end the others.
     """
     room = min(images_fit(node, lead.parameters), lead.batch.size - lead.index) - 1
-    if room < 1 or lead.memory_failures:
+    if room < 1 or lead.has_failed:
         return []
     after = _claimable().filter(
-        batch_id=lead.batch_id, index__range=(lead.index + 1, lead.index + room), memory_failures=0
+        batch_id=lead.batch_id, index__range=(lead.index + 1, lead.index + room)
     )
     skip_locked = connection.features.has_select_for_update_skip_locked
     locked = after.select_for_update(skip_locked=skip_locked, of=("self",)).order_by("index")
     companions: list[Job] = []
     for job in locked.exclude(avoid_node=node):
         previous = companions[-1] if companions else lead
-        if not job.parameters.is_next_of(previous.parameters):
+        if job.has_failed or not job.parameters.is_next_of(previous.parameters):
             break
         companions.append(job)
     return companions

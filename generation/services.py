@@ -20,6 +20,7 @@ from django.utils import timezone
 from generation.events import events_record
 from generation.exceptions import (
     Busy,
+    GenerationError,
     InvalidImage,
     InvalidInput,
     NotRetryable,
@@ -27,7 +28,7 @@ from generation.exceptions import (
     TooManyWaiting,
 )
 from generation.images import Encoded, sketch_normalise
-from generation.keys import Idempotency, key_take
+from generation.keys import Idempotency, key_answer, key_take
 from generation.models import Batch, BatchPicture, GeneratedImage, Job
 from generation.nodes import workflows_offered
 from generation.params import (
@@ -124,7 +125,14 @@ def job_submit(
     if idempotency is None:
         # Only a look: the reservation decides. It spares the disk what would be refused anyway.
         quota_check(user, submission.count)
-    name, params = _pictures_keep(user, submission)
+    try:
+        name, params = _pictures_keep(user, submission)
+    except GenerationError:
+        # A picture may be gone, or the disk full, since the request was accepted under this key.
+        first = key_answer(user.pk, idempotency) if idempotency else None
+        if first is None:
+            raise
+        return first
     draft = _drafted(user, params, sketch=name, count=submission.count, lane=submission.lane)
     return _accept(user, draft, idempotency=idempotency, caller_hash=caller_hash)
 

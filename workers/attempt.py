@@ -70,7 +70,7 @@ UNREACHABLE_S = 8.0  # chosen: longer than a hiccup of a tunnel, shorter than pa
 UNKNOWN_POLLS = 3  # a node that says this often that it knows no such prompt has lost it
 
 # Uploads that go on while the attempt's own thread writes to the database.
-_beside = ThreadPoolExecutor(16, thread_name_prefix="upload")
+_beside = ThreadPoolExecutor(64, thread_name_prefix="upload")
 
 # Set when this process is told to stop: attempts let go of their jobs, which are adopted.
 draining = threading.Event()
@@ -217,8 +217,9 @@ class _Attempt:
                 try:
                     self._send()
                 except Refused as error:
-                    if error.missing_input is None or not uploads_forget(self.client):
+                    if error.missing_input is None:
                         raise
+                    uploads_forget(self.client)
                     # It was queued nowhere, so it may be sent again, with what the node has lost.
                     self._prepare()
                     self._send()
@@ -301,7 +302,8 @@ class _Attempt:
                 self.hears_events = False
             if self.reporter.has_started:
                 self._advance({JobState.SUBMITTED}, JobState.RUNNING)
-            if named := self._own(self.reporter.files):
+            named = self._own(self.reporter.files)
+            if len(named) >= len(self.jobs):  # fewer, and their places would not be known
                 self.fetches.begin(named)
                 self._advance({JobState.SUBMITTED, JobState.RUNNING}, JobState.SAVING)
             if not looks_now:
@@ -390,7 +392,7 @@ class _Attempt:
                 raise _Dropped
 
         fetched = self.fetches.take(files, job.prompt_index, look)
-        image = image_save(fetched, look, method=self._method())
+        image = image_save(fetched, job, look, method=self._method())
         if job_succeed(member.lease, [image], execution_s=execution_s) is None:
             look()
             self.members.drop(member, why="lease lost")
@@ -419,10 +421,10 @@ class _Attempt:
         if draining.is_set():
             raise _Draining
         self.looked_at = time.monotonic()
-        tokens = [member.lease.token for member in self.members]
+        ids = [member.job.id for member in self.members]
         rows = {
             row[0]: row
-            for row in Job.objects.filter(lease_token__in=tokens).values_list(
+            for row in Job.objects.filter(id__in=ids).values_list(
                 "lease_token", "cancel_requested_at", "node__duty", "node__health"
             )
         }
@@ -461,8 +463,8 @@ class _Attempt:
 
     def _failed(self, failure: Failure) -> None:
         """Give the jobs back to the queue, or end them."""
-        tokens = [member.lease.token for member in self.members]
-        held = set(Job.objects.filter(lease_token__in=tokens).values_list("lease_token", flat=True))
+        ids = [member.job.id for member in self.members]
+        held = set(Job.objects.filter(id__in=ids).values_list("lease_token", flat=True))
         for member in self.members:
             if member.lease.token not in held:
                 # Whoever took the job may have cancelled its prompt: no failure of the node's.

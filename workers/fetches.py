@@ -10,7 +10,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
 
@@ -45,7 +45,8 @@ PATIENT_TRIES = 4  # so many before the node is asked whether the file still com
 WAITING_PAUSE_S, WAITING_MAX_S = 0.5, 60.0
 LOOK_EVERY_S = 1.0
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
-THREADS = 16  # chosen: each waits for a node most of its time
+# Chosen: each waits for a node most of its time, and a node that hangs holds eight at most.
+THREADS = 64
 
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fetch")
 
@@ -68,13 +69,13 @@ class Fetches:
     def __init__(self, client: ComfyClient, jobs: Sequence[Job]) -> None:
         self._client = client
         self._jobs = {job.prompt_index: job for job in jobs}
-        self._begun: dict[tuple[str, str], Future[Fetched]] = {}
+        self._begun: dict[tuple[int, str, str], Future[Fetched]] = {}
         self._is_over = threading.Event()
 
     def begin(self, files: Sequence[OutputFile]) -> None:
         """Have files fetched that are not being fetched yet. Give all that the prompt named."""
         for index, file in enumerate(files):
-            key = (file.subfolder, file.name)
+            key = (index, file.subfolder, file.name)
             if index in self._jobs and key not in self._begun:
                 self._begun[key] = _pool.submit(self._bring, file, self._jobs[index])
 
@@ -84,8 +85,12 @@ class Fetches:
         Raises:
             Failure: it never came whole, or has another size.
         """
+        key = (index, files[index].subfolder, files[index].name)
+        # Should the record name another file here than the events did, that one is not to be kept
+        # over it.
+        wait([other for begun, other in self._begun.items() if begun[0] == index and begun != key])
         self.begin(files)
-        future = self._begun[files[index].subfolder, files[index].name]
+        future = self._begun[key]
         while True:
             try:
                 return future.result(LOOK_EVERY_S)
@@ -95,6 +100,8 @@ class Fetches:
     def close(self) -> None:
         """Try nothing again that has not come yet."""
         self._is_over.set()
+        for future in self._begun.values():
+            future.cancel()
 
     def _bring(self, file: OutputFile, job: Job) -> Fetched:
         """Fetch a file, look at it, and keep it.

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import structlog
 
-from generation.images import thumbnail_encode
-from generation.storage import blob_delete, blob_write
+from generation.images import is_plain_alike, thumbnail_encode
+from generation.models import Job
+from generation.storage import blob_delete, blob_read, blob_write
 from generation.transitions import StoredImage
 from workers.failures import Failure, FailureKind
 from workers.fetches import Fetched
@@ -19,7 +20,7 @@ log = structlog.get_logger(__name__)
 WRITE_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 
 
-def image_save(fetched: Fetched, look: Callable[[], None], *, method: str) -> StoredImage:
+def image_save(fetched: Fetched, job: Job, look: Callable[[], None], *, method: str) -> StoredImage:
     """See that an image is kept; its thumbnail may come later. `method`: how it was enlarged.
 
     `look` is called before each further try and raises where the attempt is to stop.
@@ -27,7 +28,7 @@ def image_save(fetched: Fetched, look: Callable[[], None], *, method: str) -> St
     Raises:
         Failure: it is blank, or could not be kept.
     """
-    if fetched.is_blank:
+    if fetched.is_blank and not _is_wanted(fetched, job):
         raise Failure("blank_image", "the image is blank", FailureKind.BLANK, avoids_node=True)
     image = fetched.image
     if not fetched.is_kept:
@@ -41,6 +42,14 @@ def image_save(fetched: Fetched, look: Callable[[], None], *, method: str) -> St
         size_bytes=len(image.data),
         method=method,
     )
+
+
+def _is_wanted(fetched: Fetched, job: Job) -> bool:
+    """Whether a blank image is no fault: its sketch was blank as well."""
+    try:
+        return is_plain_alike(blob_read(job.sketch), fetched.image.pixels)
+    except OSError:
+        return False
 
 
 def thumbnail_save(fetched: Fetched, stored: StoredImage) -> None:

@@ -40,10 +40,8 @@ def picture_upload(client: ComfyClient, name: str, *, attempt: int) -> str:
     return reference
 
 
-def uploads_forget(client: ComfyClient) -> bool:
-    """Forget what a node has, for it says that it has not; False when nothing was remembered."""
+def uploads_forget(client: ComfyClient) -> None:
+    """Forget what a node has, for it says that it has not."""
     with _lock:
-        stale = [key for key in _known if key[0] == client.base_url]
-        for key in stale:
+        for key in [key for key in _known if key[0] == client.base_url]:
             del _known[key]
-    return bool(stale)

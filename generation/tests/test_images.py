@@ -22,6 +22,7 @@ from generation.images import (
     THUMBNAIL_SIDE_PX,
     image_check,
     is_blank,
+    is_plain_alike,
     sketch_normalise,
     thumbnail_encode,
 )
@@ -365,6 +366,26 @@ def test_blank_is_what_has_one_colour(
         image.paste(dot, (16, 16, 32, 32))
 
     assert is_blank(pixels_of(encoded(image, format_)).convert("RGB")) is blank
+
+
+@pytest.mark.parametrize(
+    ("paper", "image", "alike"),
+    [
+        ((255, 255, 255), (250, 252, 251), True),
+        ((255, 255, 255), (0, 0, 0), False),
+        ((200, 30, 30), (190, 40, 35), True),
+        ((0, 0, 0), (0, 0, 0), True),
+    ],
+    ids=["white paper", "black from white", "red paper", "black paper"],
+)
+def test_a_blank_image_is_no_wonder_from_a_blank_paper(
+    paper: tuple[int, int, int], image: tuple[int, int, int], alike: bool
+) -> None:
+    assert is_plain_alike(encoded(plain(color=paper), "PNG"), plain(color=image)) is alike
+
+
+def test_a_blank_image_of_a_drawing_is_a_fault() -> None:
+    assert not is_plain_alike(sketch_png(), plain(color=(255, 255, 255)))
 
 
 def test_a_drawing_is_not_blank() -> None:

@@ -215,8 +215,7 @@ class Jobs(RuleBasedStateMachine):
         """Claim some jobs and bring each some way."""
         leases = []
         for way in ways:
-            claimed = self.claim()
-            if claimed is not None:
+            for claimed in self.claim():
                 self.bring(claimed, way)
                 leases.append(claimed)
         return multiple(*leases)
@@ -251,23 +250,30 @@ class Jobs(RuleBasedStateMachine):
             call = partial(job_requeue, lease, failure="infrastructure")
             self.tried(lease, call, ON_NODE, False, heeds_cancel=True)
 
-    def claim(self) -> Lease | None:
-        """Claim what is next: something whenever there is something, the live lane first."""
+    def claim(self) -> list[Lease]:
+        """Claim what is next: something whenever there is something, the live lane first.
+
+        What shares a prompt is one user's, in one lane, and has a place of its own in it.
+        """
         best_lane = self.best_lane()
 
         claim = job_claim()
 
         if claim is None:
             assert best_lane is None
-            return None
-        assert claim.job.lane == best_lane
-        assert claim.job.attempt == claim.lease.attempt == self.attempts[claim.job.id] + 1
-        self.attempts[claim.job.id] += 1
-        before = traces_of(claim.job.id)
-        as_it_was = Job(id=claim.job.id, attempt=claim.job.attempt - 1)
-        assert job_take(as_it_was, node_id=self.nodes[0].pk) is None
-        assert traces_of(claim.job.id) == before
-        return claim.lease
+            return []
+        shared = {(job.user_id, job.batch_id, job.prompt_id) for _, job in claim.members}
+        assert len(shared) == 1
+        assert len(claim.members) <= claim.node.images_per_prompt
+        for place, (lease, job) in enumerate(claim.members):
+            assert (job.lane, job.prompt_index) == (best_lane, place)
+            assert job.attempt == lease.attempt == self.attempts[job.id] + 1
+            self.attempts[job.id] += 1
+            before = traces_of(job.id)
+            as_it_was = Job(id=job.id, attempt=job.attempt - 1)
+            assert job_take(as_it_was, node_id=self.nodes[0].pk) is None
+            assert traces_of(job.id) == before
+        return [lease for lease, _ in claim.members]
 
     @rule(lease=leases, to=st.sampled_from(list(ADVANCES)), is_repeated=st.booleans())
     def advance(self, lease: Lease, to: JobState, is_repeated: bool) -> None:

@@ -128,6 +128,19 @@ def test_what_ran_out_of_memory_together_goes_alone(
     assert [ids(claim) for claim in claims] == [[jobs[0].id], [jobs[1].id]]
 
 
+@pytest.mark.parametrize("failure", ["infrastructure", "blank", "refused"])
+def test_what_failed_before_goes_alone(
+    owner: User, node: Node, submit: Submit, failure: str
+) -> None:
+    jobs = submit(owner, count=3)
+    for (lease, _), what in zip(claimed().members, ["none", failure, "none"], strict=True):
+        assert job_requeue(lease, failure=what)
+    Job.objects.update(not_before=None)
+    Node.objects.update(depth=3)
+
+    assert [ids(claimed()) for _ in range(3)] == [[job.id] for job in jobs]
+
+
 def test_requests_with_the_same_seed_stay_apart(owner: User, node: Node, submit: Submit) -> None:
     (first,) = submit(owner, seed=5)
     (second,) = submit(owner, seed=5, variation=1)

@@ -119,6 +119,21 @@ def test_a_finished_image_is_enlarged_and_says_how(
     assert larger.images.get().method
 
 
+@pytest.mark.parametrize(
+    "fields", [{"denoise": 0.0}, {"mode": "upscale"}], ids=["paint", "upscale"]
+)
+def test_an_empty_paper_may_come_back_and_no_machine_is_blamed(
+    owner: User, simulator: Simulator, fields: dict[str, Any]
+) -> None:
+    node = node_for(simulator)
+    paper = encoded(Image.new("RGB", (SIDE, SIDE), "white"))
+
+    job = made(owner, sketch=paper, **fields)
+
+    node.refresh_from_db()
+    assert (job.blank_failures, node.blank_images, node.health) == (0, 0, "healthy")
+
+
 def test_what_is_anchored_stays_to_the_pixel(owner: User, simulator: Simulator) -> None:
     node_for(simulator)
     kept = Image.new("RGB", (SIDE, SIDE), "white")

@@ -14,32 +14,32 @@ from workers.comfy.simulator.tests.client import Caller, Listener
 from workers.comfy.simulator.tests.conftest import Start
 from workers.comfy.simulator.tests.graphs import klein_graph
 
-TEMPLATE = Path(__file__).parents[3] / "workflows" / "paint.v1.json"
+PAINT = Path(__file__).parents[4] / "deploy" / "comfyui" / "workflows" / "paint.json"
 FOLDER = "llamasketch/0a0b0c0d-0000-4000-8000-00000000abcd"
 
 
 def pack_graph(*, image_format: str = "webp", count: int = 1, prefix: str = "") -> dict[str, Any]:
     """The paint workflow with both of the pack's nodes in it."""
-    graph: dict[str, Any] = json.loads(TEMPLATE.read_text(encoding="utf-8"))
-    graph["1"]["inputs"]["image"] = "llamasketch/sketch.png"
-    graph["6"]["inputs"]["text"] = "a lighthouse"
-    graph["17"] = {"class_type": "LlamaSketchCheckLatent", "inputs": {"samples": ["12", 0]}}
-    graph["13"]["inputs"]["samples"] = ["17", 0]
-    graph["14"] = {
+    graph: dict[str, Any] = json.loads(PAINT.read_text(encoding="utf-8"))
+    graph["sketch"]["inputs"]["image"] = "llamasketch/sketch.png"
+    graph["positive"]["inputs"]["text"] = "a lighthouse"
+    graph["check"] = {"class_type": "LlamaSketchCheckLatent", "inputs": {"samples": ["sampler", 0]}}
+    graph["decode"]["inputs"]["samples"] = ["check", 0]
+    graph["save"] = {
         "class_type": "LlamaSketchSaveImage",
         "inputs": {
-            "images": ["13", 0],
+            "images": ["decode", 0],
             "filename_prefix": prefix or f"{FOLDER}/image",
             "format": image_format,
             "quality": 92,
         },
     }
     if count > 1:
-        graph["18"] = {
+        graph["repeated"] = {
             "class_type": "RepeatLatentBatch",
-            "inputs": {"samples": ["3", 0], "amount": count},
+            "inputs": {"samples": ["latent", 0], "amount": count},
         }
-        graph["12"]["inputs"]["latent_image"] = ["18", 0]
+        graph["sampler"]["inputs"]["latent_image"] = ["repeated", 0]
     return graph
 
 
@@ -94,7 +94,7 @@ def test_a_prompt_completes_before_its_files_are_there(start: Start) -> None:
 
     job = run(caller, pack_graph(count=3))
     promised = saves(caller)
-    files = job["outputs"]["14"]["images"]
+    files = job["outputs"]["save"]["images"]
     early = [view(caller, file)[0] for file in files]
 
     assert job["status"] == "completed"
@@ -133,7 +133,7 @@ def test_a_file_carries_neither_the_workflow_nor_the_prompt(
 
     job = run(caller, pack_graph(image_format=image_format))
     settled(caller)
-    (file,) = job["outputs"]["14"]["images"]
+    (file,) = job["outputs"]["save"]["images"]
     _, content = view(caller, file)
 
     assert b"lighthouse" not in content
@@ -150,7 +150,7 @@ def test_a_failed_write_is_told_and_the_prompt_is_complete_all_the_same(start: S
     assert job["status"] == "completed"
     failed = {"state": "failed", "error": "No space left on device"}
     assert sorted(states.values(), key=str) == [failed, {"state": "written", "error": ""}]
-    for file in job["outputs"]["14"]["images"]:
+    for file in job["outputs"]["save"]["images"]:
         is_written = states[file["filename"]]["state"] == "written"
         assert view(caller, file)[0] == (200 if is_written else 404)
 
@@ -164,7 +164,7 @@ def test_another_prompt_with_the_same_picture_names_files_of_its_own(start: Star
 
     # The picture came from the cache, the file did not.
     assert caller.get("/simulator/state")["executed"] == 2
-    assert [file["subfolder"] for file in job["outputs"]["14"]["images"]] == [other]
+    assert [file["subfolder"] for file in job["outputs"]["save"]["images"]] == [other]
     assert list(saves(caller, other)) == ["image_00001_.webp"]
 
 
@@ -177,18 +177,18 @@ def test_a_latent_that_is_not_a_number_stops_the_prompt_before_the_decoder(start
     assert job["execution_error"]["node_type"] == "LlamaSketchCheckLatent"
     said = job["execution_error"]["exception_message"]
     assert said.startswith("LlamaSketch: the latent is not a number")
-    assert "13" not in job["execution_error"]["executed"]
+    assert "decode" not in job["execution_error"]["executed"]
     assert saves(caller) == {}
 
 
 def test_an_empty_latent_is_blank(start: Start) -> None:
     caller = start(has_pack=True)
     graph = pack_graph()
-    graph["19"] = {
+    graph["empty"] = {
         "class_type": "EmptyFlux2LatentImage",
         "inputs": {"width": 512, "height": 512, "batch_size": 1},
     }
-    graph["17"]["inputs"]["samples"] = ["19", 0]
+    graph["check"]["inputs"]["samples"] = ["empty", 0]
 
     job = run(caller, graph)
 
