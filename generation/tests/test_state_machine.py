@@ -452,7 +452,9 @@ class Jobs(RuleBasedStateMachine):
             assert row["attempt"] == self.attempts[row["id"]]
             if is_on_node:
                 assert row["node_id"] is not None
-                assert row["prompt_id"] == prompt_id_for(row["id"], row["attempt"])
+                assert row["prompt_id"] is not None
+                if row["prompt_index"] == 0:
+                    assert row["prompt_id"] == prompt_id_for(row["id"], row["attempt"])
             if row["state"] == JobState.QUEUED:
                 assert row["cancel_requested_at"] is None
                 assert (row["node_id"], row["prompt_id"]) == (None, None)
@@ -463,9 +465,15 @@ class Jobs(RuleBasedStateMachine):
     def nobody_has_too_much(self, rows: Rows) -> None:
         """No node holds more than its depth; no user is over a limit."""
         on_node = [row for row in rows.values() if row["state"] in ON_NODE]
-        held = Counter(row["node_id"] for row in on_node)
+        prompts = {row["prompt_id"]: row for row in on_node}
+        held = Counter(row["node_id"] for row in prompts.values())
         assert all(held[node.pk] <= node.depth for node in self.nodes)
-        assert Counter(row["user_id"] for row in on_node)[self.users[1].pk] <= 1
+        assert Counter(row["user_id"] for row in prompts.values())[self.users[1].pk] <= 1
+        places = Counter((row["prompt_id"], row["prompt_index"]) for row in on_node)
+        assert max(places.values(), default=1) == 1
+        for row in on_node:
+            same = prompts[row["prompt_id"]]
+            assert (row["batch_id"], row["node_id"]) == (same["batch_id"], same["node_id"])
         active = Counter(row["user_id"] for row in rows.values() if row["state"] in ACTIVE)
         assert max(active.values(), default=0) <= QUEUE_LIMIT
 
@@ -657,9 +665,10 @@ class Jobs(RuleBasedStateMachine):
     def best_lane(self) -> Lane | None:
         """The lane that the next claim must be of; None if there is nothing to claim."""
         rows = list(Job.objects.filter(state__in=ACTIVE))
-        held = Counter(job.node_id for job in rows if job.state in ON_NODE)
+        prompts = {job.prompt_id: job for job in rows if job.state in ON_NODE}.values()
+        held = Counter(job.node_id for job in prompts)
         room = {node.pk for node in self.nodes if held[node.pk] < node.depth}
-        in_flight = Counter(job.user_id for job in rows if job.state in ON_NODE)
+        in_flight = Counter(job.user_id for job in prompts)
         limits = {self.users[0].pk: 4, self.users[1].pk: 1}
         now = timezone.now()
         lanes = [
