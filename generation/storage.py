@@ -88,12 +88,26 @@ def blob_delete(name: str) -> None:
     blob_path(name).unlink(missing_ok=True)
 
 
+def image_job(name: str) -> UUID:
+    """Which job an image's name, or its thumbnail's, belongs to."""
+    return UUID(Path(name).parent.name)
+
+
 def sketches_old(*, older_than: timedelta, at_once: int = 500) -> Iterator[list[str]]:
     """The names of sketches that nobody has written for so long, some at a time."""
+    return _old("sketches", "*.png", older_than=older_than, at_once=at_once)
+
+
+def images_old(*, older_than: timedelta, at_once: int = 500) -> Iterator[list[str]]:
+    """The names of images and thumbnails that were written so long ago, some at a time."""
+    return _old("images", "*/*/*.*", older_than=older_than, at_once=at_once)
+
+
+def _old(folder: str, pattern: str, *, older_than: timedelta, at_once: int) -> Iterator[list[str]]:
     oldest = (timezone.now() - older_than).timestamp()
     root = Path(settings.MEDIA_ROOT)
     names: list[str] = []
-    for path in (root / "sketches").rglob("*.png"):
+    for path in (root / folder).rglob(pattern):
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < oldest:
                 names.append(str(path.relative_to(root)))

@@ -8,11 +8,17 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from generation.models import BatchPicture, Event, IdempotencyKey, Job
+from generation.models import BatchPicture, Event, GeneratedImage, IdempotencyKey, Job
 from generation.nodes import nodes_room
 from generation.scheduling import jobs_waiting
 from generation.shares import shares_forget_idle
-from generation.storage import blob_delete, sketches_old, temporaries_delete
+from generation.storage import (
+    blob_delete,
+    image_job,
+    images_old,
+    sketches_old,
+    temporaries_delete,
+)
 from generation.wakeups import wake
 
 log = structlog.get_logger(__name__)
@@ -20,6 +26,7 @@ log = structlog.get_logger(__name__)
 EVENTS_KEPT = timedelta(days=2)  # chosen: a laptop closed over a weekend gets the snapshot instead
 KEYS_KEPT = timedelta(days=2)
 SKETCHES_KEPT = timedelta(days=1)
+IMAGES_KEPT = timedelta(days=1)  # chosen: no attempt that fetched a file lasts so long
 SWEEP_ROWS = 10_000
 
 
@@ -46,7 +53,24 @@ def sweep() -> None:
             ).delete()
             if deleted < SWEEP_ROWS:
                 break
-    log.info("swept", temporaries=temporaries_delete(), sketches=_sketches_sweep())
+    log.info(
+        "swept",
+        temporaries=temporaries_delete(),
+        sketches=_sketches_sweep(),
+        images=_images_sweep(),
+    )
+
+
+def _images_sweep() -> int:
+    """Delete files of attempts that ended otherwise after they had fetched them."""
+    count = 0
+    for names in images_old(older_than=IMAGES_KEPT):
+        found = GeneratedImage.objects.filter(job_id__in={image_job(name) for name in names})
+        kept = {name for row in found.values_list("file", "thumbnail") for name in row}
+        for name in set(names) - kept:
+            blob_delete(name)
+            count += 1
+    return count
 
 
 def _sketches_sweep() -> int:

@@ -202,3 +202,22 @@ def test_pictures_that_a_job_needs_outlive_the_sweep(api: APIClient) -> None:
 
     assert all(blob_path(name).exists() for name in (job.sketch, *job.parameters.blobs))
     assert not blob_path(stray).exists()
+
+
+def test_files_of_attempts_that_ended_otherwise_are_swept_in_time(
+    owner: User, node: Node, submit: Any
+) -> None:
+    kept = image_of(owner, node, submit)
+    name = f"images/ab/{kept.job_id}/1-0.webp"
+    GeneratedImage.objects.filter(pk=kept.pk).update(file=name, thumbnail=f"{name}.thumbnail.webp")
+    stray, young = f"images/ab/{kept.job_id}/2-0.webp", f"images/ab/{uuid4()}/1-0.webp"
+    for each in (name, f"{name}.thumbnail.webp", stray, young):
+        blob_write(each, b"x")
+    for each in (name, f"{name}.thumbnail.webp", stray):
+        old = blob_path(each).stat().st_mtime - A_WEEK_S
+        os.utime(blob_path(each), (old, old))
+
+    sweep()
+
+    there = (name, f"{name}.thumbnail.webp", stray, young)
+    assert [blob_path(each).exists() for each in there] == [True, True, False, True]
