@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from uuid import UUID
 
 import structlog
@@ -29,39 +28,29 @@ from generation.nodes import (
     node_stuck,
 )
 from generation.pace import pace_note
-from generation.previews import is_watched
-from generation.scheduling import Claim, prompt_is_wanted, prompt_jobs_expired
+from generation.scheduling import Claim, prompt_is_wanted
 from generation.states import JobState
-from generation.transitions import Lease, job_cancel_confirmed, job_succeed, lease_take
+from generation.transitions import Lease, job_cancel_confirmed, job_succeed
 from workers.clients import client_for
-from workers.comfy.client import ComfyClient, PreviewMethod
-from workers.comfy.errors import BadReply, ComfyError, NodeUnreachable, OutcomeUnknown, Refused
+from workers.comfy.client import ComfyClient
+from workers.comfy.errors import ComfyError
 from workers.comfy.mailboxes import Follower
 from workers.comfy.protocol import OutputFile
 from workers.comfy.records import PromptStatus, Verdict
 from workers.failures import (
-    NOT_COMFYUI,
     Failure,
     FailureKind,
-    failure_of_refusal,
     failure_of_verdict,
 )
 from workers.fetches import Fetches
 from workers.members import Member, Members, members_held
-from workers.orders import order_for
 from workers.prompts import memory_free, prompt_runs, prompt_stop, prompt_supersede
 from workers.reporter import Reporter
 from workers.saver import image_save, thumbnail_save
-from workers.uploads import picture_upload, uploads_forget
-from workers.workflows.abilities import Abilities
+from workers.sending import Sending
 from workers.workflows.build import (
-    Recipe,
-    Unsupported,
-    graph_build,
     is_output_of,
-    sampler_steps,
 )
-from workers.workflows.order import Order
 
 log = structlog.get_logger(__name__)
 
@@ -79,44 +68,13 @@ draining = threading.Event()
 def attempt_run(claim: Claim) -> None:
     """Make the images of claimed jobs."""
     assert claim.job.prompt_id is not None
-    _run(claim.members, claim.node, claim.job.prompt_id, is_adopted=False)
+    attempt_hold(claim.members, claim.node, claim.job.prompt_id, is_adopted=False)
 
 
-def attempt_adopt(job_id: UUID) -> bool:
-    """Take up a job whose worker has died, with those that share its prompt.
-
-    False when there is nothing to take up.
-    """
-    lease = lease_take(job_id)
-    job = Job.objects.select_related("node").filter(id=job_id).first() if lease else None
-    if lease is None or job is None:
-        return False
-    log.info("job adopted", job_id=str(job_id), state=job.state, attempt=lease.attempt)
-    pairs = [(lease, job)]
-    if job.prompt_id is not None:
-        for other_id in prompt_jobs_expired(job.prompt_id):
-            taken = lease_take(other_id)
-            if taken is not None:
-                pairs.append((taken, Job.objects.get(id=other_id)))
-    pairs.sort(key=lambda pair: pair[1].prompt_index)
-    if job.node is None or job.prompt_id is None:
-        # Its node's row was deleted: nobody can be asked what became of the prompt.
-        failure = Failure("node_failed", "the node is gone", FailureKind.INFRASTRUCTURE)
-        with members_held(pairs) as members:
-            for member in members:
-                member.end(failure, node_id=None)
-        return True
-    _run(pairs, job.node, job.prompt_id, is_adopted=True)
-    return True
-
-
-def _run(
-    pairs: list[tuple[Lease, Job]] | tuple[tuple[Lease, Job], ...],
-    node: Node,
-    prompt_id: UUID,
-    *,
-    is_adopted: bool,
+def attempt_hold(
+    pairs: Sequence[tuple[Lease, Job]], node: Node, prompt_id: UUID, *, is_adopted: bool
 ) -> None:
+    """Hold the jobs of a prompt, in the order of its outputs, until each has gone on."""
     with members_held(pairs) as members:
         try:
             attempt = _Attempt(members, node, prompt_id, is_adopted=is_adopted)
@@ -144,12 +102,11 @@ class _Attempt:
         self.hears_events = not is_adopted
         # As they were claimed: what the prompt puts out stays in this order whoever is dropped.
         self.jobs = members.jobs
-        self.abilities = Abilities.from_json(node.abilities)
-        self.recipe: Recipe | None = None
+        self.sending = Sending(self.client, node, self.jobs, prompt_id)
         self.looked_at = time.monotonic()
         self.node_health: str = node.health
         self.runs_since: float | None = None
-        self.reporter = Reporter(members, steps=sampler_steps(self._order(lambda name: name)))
+        self.reporter = Reporter(members, steps=self.sending.steps)
         self.lead: Job = self.jobs[0]
         self.fetches = Fetches(self.client, self.jobs)
         self.log = log.bind(
@@ -203,9 +160,9 @@ class _Attempt:
         """Upload the pictures and submit the graph, once."""
         if draining.is_set():
             raise _Draining
-        try:
+        with self.sending.faults():
             # The upload and the database take their time side by side.
-            prepared = _beside.submit(self._prepare)
+            prepared = _beside.submit(self.sending.prepare)
             try:
                 self._advance({JobState.CLAIMED}, JobState.SUBMITTED)
             finally:
@@ -213,79 +170,7 @@ class _Attempt:
             self._check_leases()
             if any(job.cancel_requested_at for job in self.members.jobs):
                 self._look()
-            try:
-                try:
-                    self._send()
-                except Refused as error:
-                    if error.missing_input is None:
-                        raise
-                    uploads_forget(self.client)
-                    # It was queued nowhere, so it may be sent again, with what the node has lost.
-                    self._prepare()
-                    self._send()
-            except OutcomeUnknown as error:
-                self.log.warning("submission's outcome unknown", problem=str(error))
-                self._settle_unknown()
-        except Refused as error:
-            if error.reason in NOT_COMFYUI:
-                node_lost(self.node.pk, problem=str(error))
-            raise failure_of_refusal(error) from error
-        except NodeUnreachable as error:
-            node_lost(self.node.pk, problem=str(error))
-            raise Failure(
-                "node_failed", str(error), FailureKind.INFRASTRUCTURE, avoids_node=True
-            ) from error
-        except (BadReply, OutcomeUnknown) as error:
-            raise Failure(
-                "node_failed", str(error), FailureKind.INFRASTRUCTURE, prompt_may_live=True
-            ) from error
-
-    def _order(self, upload: Callable[[str], str]) -> Order:
-        return order_for(self.jobs, self.prompt_id, upload)
-
-    def _prepare(self) -> None:
-        """Upload what the jobs are made from, and build the graph that this node can run."""
-        # A server keeps what each graph node put out and takes it again for the same inputs, a
-        # black picture too. Another path makes it work anew.
-        attempt = max(job.attempt for job in self.jobs)
-        try:
-            order = self._order(lambda name: picture_upload(self.client, name, attempt=attempt))
-        except FileNotFoundError as error:
-            raise Failure("sketch_missing", "the sketch is not in storage") from error
-        try:
-            self.recipe = graph_build(order, self.abilities)
-        except Unsupported as error:
-            raise Failure("no_model", str(error), FailureKind.REFUSED, avoids_node=True) from error
-
-    def _send(self) -> None:
-        assert self.recipe is not None
-        preview: PreviewMethod = "latent2rgb" if is_watched(self.lead.user_id) else "none"
-        self.client.submit(self.recipe.graph, prompt_id=self.prompt_id, preview=preview)
-
-    def _method(self) -> str:
-        """How the images were enlarged; nothing where they were not."""
-        if self.recipe is None:  # adopted: the graph that the dead worker sent was the same
-            with suppress(Unsupported):
-                self.recipe = graph_build(self._order(lambda name: name), self.abilities)
-        return self.recipe.method if self.recipe else ""
-
-    def _settle_unknown(self) -> None:
-        """Ask whether the node has the prompt; if it has not, this attempt is over.
-
-        Nothing is sent again under this id: the first request may still be on its way.
-        """
-        deadline = time.monotonic() + UNREACHABLE_S
-        while True:
-            self._check_leases()
-            try:
-                if self.client.verdict(self.prompt_id).status is not PromptStatus.UNKNOWN:
-                    return
-            except NodeUnreachable:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(POLL_S)
-                continue
-            raise OutcomeUnknown("The node does not know the prompt.")
+            self.sending.send(self._check_leases)
 
     def _follow(self, follower: Follower) -> Verdict:
         """Follow the prompt until its record says that it is complete."""
@@ -392,7 +277,7 @@ class _Attempt:
                 raise _Dropped
 
         fetched = self.fetches.take(files, job.prompt_index, look)
-        image = image_save(fetched, job, look, method=self._method())
+        image = image_save(fetched, job, look, method=self.sending.method())
         if job_succeed(member.lease, [image], execution_s=execution_s) is None:
             look()
             self.members.drop(member, why="lease lost")

@@ -14,7 +14,8 @@ from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 from generation.publisher import publisher_drain
 from generation.scheduling import job_claim, jobs_waiting
 from generation.wakeups import TASK_ADOPT, TASK_RUN, wake
-from workers.attempt import attempt_adopt, attempt_run, draining
+from workers.adoption import attempt_adopt
+from workers.attempt import attempt_run, draining
 from workers.canary import node_canary
 from workers.clients import clients_close
 from workers.health import nodes_probe

@@ -27,7 +27,8 @@ from generation.storage import blob_path, blob_read
 from generation.transitions import lease_take
 from usage.models import LedgerEntry, User
 from usage.quota import usage_of
-from workers.attempt import attempt_adopt, attempt_run
+from workers.adoption import attempt_adopt
+from workers.attempt import attempt_run
 from workers.clients import client_for
 from workers.comfy.client import ComfyClient
 from workers.comfy.transport import Timeouts

@@ -19,7 +19,8 @@ from generation.states import ON_NODE, TERMINAL, JobState
 from generation.tests.stages import bring, event_types, expire, ledger_kinds, row_of, traces_of
 from generation.transitions import job_advance, job_cancel_request, job_succeed, leases_renew
 from usage.models import User
-from workers.attempt import _Attempt, attempt_adopt, attempt_run
+from workers.adoption import attempt_adopt
+from workers.attempt import _Attempt, attempt_run
 from workers.failures import Failure, FailureKind
 from workers.members import members_held
 from workers.recall import NotRecallable, job_recall

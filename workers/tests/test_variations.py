@@ -18,7 +18,8 @@ from generation.states import JobState
 from generation.storage import blob_read
 from generation.transitions import lease_release
 from usage.models import LedgerEntry, User
-from workers.attempt import attempt_adopt, attempt_run
+from workers.adoption import attempt_adopt
+from workers.attempt import attempt_run
 from workers.tests.conftest import Simulator, node_for
 from workers.tests.test_attempt import run_to_the_end
 
