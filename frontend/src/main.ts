@@ -4,6 +4,7 @@ import "./styles/base.css";
 import "./ui/styles/layout.css";
 import "./ui/styles/panes.css";
 import "./ui/styles/controls.css";
+import "./ui/styles/choices.css";
 import "./ui/styles/composer.css";
 import { h, render } from "preact";
 import { readBoot } from "./net/read-job";

@@ -129,6 +129,69 @@ describe("making images", () => {
     assert.equal(await page.getByTestId("tile").count(), ready);
     assert.equal(await usedToday(page), used + ready);
   });
+
+  it("makes a finished image larger, and says how", async () => {
+    const source = (await jobsOf(page)).find((job) => job.state === "succeeded");
+    assert.notEqual(source.params.variation, 0, "one that its seed alone does not make");
+    await page.getByTestId("history-item").first().click();
+    await page.getByTestId("enlarge").click();
+    await shot(page, "making-5-larger");
+    assert.deepEqual(await barriers(page), []);
+    await page.getByTestId("upscale").click();
+
+    await page.getByTestId("enlarged-note").waitFor();
+    await shot(page, "making-6-upscaled");
+    const job = await newestJob(page);
+    assert.deepEqual([job.state, job.params.mode], ["succeeded", "upscale"]);
+    const { width, height, method } = job.images[0];
+    assert.deepEqual([width, height], [2 * source.images[0].width, 2 * source.images[0].height]);
+    const note = await page.getByTestId("enlarged-note").innerText();
+    assert.match(note, new RegExp(`^${width} × ${height}, enlarged with `));
+    assert.ok(note.toLowerCase().includes(method.replace(/^model |\.\w+$/g, "").toLowerCase()), note);
+    await page.getByRole("button", { name: "a paper kite, 2×" }).waitFor();
+  });
+
+  it("offers the same in the history, by the keyboard too", async () => {
+    await page.getByTestId("history-item").nth(1).focus();
+    await page.keyboard.press("Shift+F10");
+    const menu = page.getByTestId("image-menu");
+    await menu.getByRole("group", { name: "Larger" }).waitFor();
+    await shot(page, "making-7-history-menu");
+    assert.deepEqual(await barriers(page), []);
+    await page.keyboard.press("Escape");
+    await menu.waitFor({ state: "detached" });
+    assert.ok(
+      await page
+        .getByTestId("history-item")
+        .nth(1)
+        .evaluate((item) => item === document.activeElement),
+      "the focus is where it was",
+    );
+
+    await page.getByTestId("history-item").nth(1).click({ button: "right" });
+    await menu.getByTestId("hd").click();
+    await page.getByText(/^1024 × 1024, enlarged with .+, then painted finer$/).waitFor();
+    assert.equal((await newestJob(page)).params.mode, "hd");
+  });
+
+  it("says why what no machine can make cannot be chosen", async () => {
+    await page.route("**/api/config", async (route) => {
+      const answer = await route.fetch();
+      await route.fulfill({ json: { ...(await answer.json()), workflows: ["paint", "hd"] } });
+    });
+    await page.getByTestId("enlarge").click();
+    const upscale = page.getByTestId("upscale");
+    await upscale.getByText("No image machine can do this right now.").waitFor();
+    assert.equal(await upscale.getAttribute("aria-disabled"), "true");
+    assert.equal(await page.getByTestId("hd").getAttribute("aria-disabled"), "false");
+    await shot(page, "making-8-not-now");
+    assert.deepEqual(await barriers(page), []);
+    await upscale.click({ force: true });
+    assert.ok(await upscale.isVisible(), "nothing was chosen");
+
+    await page.keyboard.press("Escape");
+    assert.ok(await page.getByRole("radio", { name: "Follow the sketch" }).isDisabled());
+  });
 });
 
 async function jobsOf(page) {

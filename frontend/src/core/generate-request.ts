@@ -13,8 +13,9 @@ export type GenerateBody = {
   readonly model: Model;
   readonly denoise?: number;
   readonly steps?: number;
-  readonly seed: number;
-  readonly variation: number;
+  /** Never without its variation. */
+  readonly seed?: number;
+  readonly variation?: number;
   readonly width?: number;
   readonly height?: number;
   readonly count?: number;

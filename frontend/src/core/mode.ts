@@ -10,6 +10,9 @@ export type Model = "distilled" | "base";
 /** Workflows that the image machines can make now; null while none answers. */
 export type Offered = readonly string[] | null;
 
+/** Said where no machine offers what is asked for. */
+export const NOT_NOW = "No image machine can do this right now";
+
 export function isEnlarging(mode: Mode): mode is EnlargingMode {
   return mode === "hd" || mode === "upscale";
 }

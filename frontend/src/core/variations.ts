@@ -9,7 +9,7 @@ export const VARIATION_COUNTS = [4, 8, 16] as const;
 
 /** Why an image cannot be varied, as a sentence; null when it can. */
 export function variationsProblem({ params }: Job): string | null {
-  if (isEnlarging(params.mode)) return "Variations are made of the image before it was enlarged.";
+  if (isEnlarging(params.mode)) return "Make variations of the image that it was enlarged from.";
   if (params.references > 0) return "It followed further pictures, which are not at hand here.";
   if (params.anchored) return "A part of it was kept from a picture that is not at hand here.";
   return null;

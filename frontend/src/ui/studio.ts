@@ -83,7 +83,9 @@ export function createStudio(boot: Boot) {
       if (generation.lastSent.value !== null) remember(sentKey, generation.lastSent.value);
     }),
     effect(() => {
-      if (generation.connection.value === "online") generation.mendOlder();
+      if (generation.connection.value !== "online") return;
+      generation.mendOlder();
+      void generation.refreshOffered();
     }),
     effect(() => {
       const { width, height } = generation.settings.value;

@@ -1,7 +1,7 @@
 /** The settings' fields: mode, strength, size, seed. */
 import { Dices, Lock, LockOpen } from "lucide";
 import { useState } from "preact/hooks";
-import { type DrawingMode, isOffered } from "../../core/mode";
+import { type DrawingMode, isOffered, NOT_NOW } from "../../core/mode";
 import { drawSeed, parseSeed, strengthWords } from "../../core/settings";
 import { useStudio } from "../studio";
 import { IconButton } from "./icon-button";
@@ -56,8 +56,6 @@ export function ModeField() {
     </fieldset>
   );
 }
-
-const NOT_NOW = "No image machine can do this right now";
 
 /** How much of the drawing stays: a slider for painting over it, a sentence for following it. */
 export function StrengthField() {

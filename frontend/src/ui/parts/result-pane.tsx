@@ -1,12 +1,15 @@
 /** The result: the image, how far it is, and what went wrong with it. */
-import { ChevronLeft, Download, LayoutGrid, PencilLine, SlidersHorizontal } from "lucide";
+import { ChevronLeft, Download, ImageUpscale, LayoutGrid, PencilLine, SlidersHorizontal } from "lucide";
 import { useState } from "preact/hooks";
 import { tilesOf } from "../../core/batch";
+import { enlargedText } from "../../core/enlarging";
 import { indicatorFraction, indicatorText } from "../../core/indicator";
 import { isTerminal, type Job } from "../../core/job";
+import { isEnlarging } from "../../core/mode";
 import { MODIFIER } from "../keyboard";
 import { useStudio } from "../studio";
 import { BatchGrid } from "./batch-grid";
+import { EnlargeChoices } from "./enlarge-choices";
 import { FailureCard } from "./failure-card";
 import { Icon } from "./icon";
 import { IconButton } from "./icon-button";
@@ -35,7 +38,7 @@ export function ResultPane() {
         <img
           class="pane-layer stage-picture result-sketch"
           src={job.sketch_url}
-          alt="The sketch that it was made from"
+          alt={`The ${isEnlarging(job.params.mode) ? "image" : "sketch"} that it was made from`}
         />
       )}
       {job === null && indicator.type !== "sending" && !failed && (
@@ -78,6 +81,7 @@ export function ResultPane() {
           onSketch={() => setSketchJob(showSketch ? null : job.id)}
         />
       )}
+      {grid === null && job?.state === "succeeded" && !failed && <EnlargedNote job={job} />}
       <Progress />
     </section>
   );
@@ -102,6 +106,16 @@ function pictureOf(job: Job | null): Picture | null {
     return { url: job.preview_url, kind: "preview", alt: `Preview: ${about}` };
   }
   return null;
+}
+
+function EnlargedNote({ job }: { readonly job: Job }) {
+  const image = job.images[0];
+  const text = image === undefined ? null : enlargedText(job.params.mode, image);
+  return text === null ? null : (
+    <p class="chip enlarged-note" data-testid="enlarged-note">
+      {text}
+    </p>
+  );
 }
 
 function Progress() {
@@ -145,24 +159,31 @@ function ResultActions({ job, showSketch, onSketch }: ResultActionsProps) {
   const { generation } = useStudio();
   const image = job.images[0];
   if (image === undefined) return null;
+  const enlarged = isEnlarging(job.params.mode);
+  const source = enlarged ? "image" : "sketch";
   return (
     <div class="result-actions">
       <Menu label="Variations" side="over" testId="variations" button={<Icon node={LayoutGrid} />}>
         {(close) => <VariationChoices job={job} onChosen={close} />}
       </Menu>
+      <Menu label="HD and upscale" side="over" testId="enlarge" button={<Icon node={ImageUpscale} />}>
+        {(close) => <EnlargeChoices job={job} onChosen={close} />}
+      </Menu>
       <IconButton
         node={PencilLine}
-        label={showSketch ? "Show the image" : "Show the sketch it was made from"}
+        label={showSketch ? "Show the image" : `Show the ${source} it was made from`}
         testId="show-sketch"
         pressed={showSketch}
         onPress={onSketch}
       />
-      <IconButton
-        node={SlidersHorizontal}
-        label="Use these settings"
-        testId="use-settings"
-        onPress={() => generation.useSettings(job)}
-      />
+      {!enlarged && (
+        <IconButton
+          node={SlidersHorizontal}
+          label="Use these settings"
+          testId="use-settings"
+          onPress={() => generation.useSettings(job)}
+        />
+      )}
       <a
         class="icon-button"
         href={image.url}

@@ -4,7 +4,7 @@ import { EXAMPLE_CONFIG } from "../../core/config-example";
 import { EMPTY_DOCUMENT, type SketchDocument } from "../../core/document";
 import type { GenerateBody } from "../../core/generate-request";
 import type { Job } from "../../core/job";
-import { EXAMPLE_PARAMS, EXAMPLE_USAGE, exampleJob } from "../../core/job-example";
+import { EXAMPLE_IMAGE, EXAMPLE_PARAMS, EXAMPLE_USAGE, exampleJob } from "../../core/job-example";
 import type { Api } from "../../net/api";
 import { ApiError, NetworkError } from "../../net/api-error";
 import { createGenerationStore } from "./generation-store";
@@ -257,6 +257,45 @@ describe("variations", () => {
     const { store, sent } = studio();
     await store.vary(exampleJob({ params: { ...EXAMPLE_PARAMS, mode: "hd" } }), 4);
     expect(sent).toEqual([]);
+  });
+});
+
+describe("enlarging", () => {
+  const DONE = exampleJob({ id: "old", state: "succeeded", images: [EXAMPLE_IMAGE] });
+
+  test("asks for the image by its id and looks at what becomes of it", async () => {
+    const { store, sent } = studio({ answers: [() => [exampleJob({ id: "large" })]] });
+    await store.enlarge(DONE, "upscale");
+    expect(sent[0]?.body).toMatchObject({ sketch: "image:i1", mode: "upscale" });
+    expect(store.job.value?.id).toBe("large");
+  });
+
+  test("is asked for once, also while another image is under way", async () => {
+    const { store, sent } = studio();
+    await store.generate();
+    await Promise.all([store.enlarge(DONE, "hd"), store.enlarge(DONE, "hd")]);
+    expect(sent.map(({ body }) => body.mode)).toEqual(["paint", "hd"]);
+  });
+
+  test("says nothing of the drawing, which it was not made from", async () => {
+    const { store, drawn } = studio({ answers: [() => [exampleJob({ id: "large", state: "succeeded" })]] });
+    await store.enlarge(DONE, "hd");
+    drawn.value = { ...DRAWN, strokes: [...DRAWN.strokes, ...DRAWN.strokes] };
+    expect(store.indicator.value.type).toBe("nothing");
+  });
+
+  test("without an answer, trying again sends the same request under the same key", async () => {
+    const { store, sent } = studio({ answers: [refuse(new NetworkError())] });
+    await store.enlarge(DONE, "hd");
+    await store.tryAgain();
+    expect(sent[1]).toEqual(sent[0]);
+  });
+
+  test("knows what the machines can do as of the last answer", async () => {
+    const { store } = studio();
+    expect(store.offered.value).toContain("upscale");
+    await store.refreshOffered();
+    expect(store.offered.value).toEqual(["paint"]);
   });
 });
 

@@ -2,6 +2,7 @@
 import { batch, computed, type ReadonlySignal, signal } from "@preact/signals";
 import { batchOf, hideWaiting } from "../../core/batch";
 import type { SketchDocument } from "../../core/document";
+import { buildEnlarged } from "../../core/enlarging";
 import { isRetryable } from "../../core/failure";
 import {
   buildGenerate,
@@ -19,7 +20,7 @@ import {
   reduceJobs,
   type ServerMessage,
 } from "../../core/jobs";
-import type { Offered } from "../../core/mode";
+import type { EnlargingMode, Offered } from "../../core/mode";
 import {
   adoptRecipe,
   type Config,
@@ -123,6 +124,10 @@ export function createGenerationStore(options: GenerationOptions) {
     });
   }
 
+  function isSending(): boolean {
+    return submission.peek().type === "sending";
+  }
+
   function refuse(error: unknown): void {
     if (!(error instanceof ApiError)) throw error;
     const { code, message, fields, retry_after_s } = error;
@@ -169,7 +174,7 @@ export function createGenerationStore(options: GenerationOptions) {
   }
 
   async function cancel(): Promise<void> {
-    if (submission.peek().type === "sending") {
+    if (isSending()) {
       // The job has no id yet; it is cancelled as soon as it has one.
       cancelWanted = true;
       return;
@@ -253,11 +258,30 @@ export function createGenerationStore(options: GenerationOptions) {
     /** Make more images of a job's drawing with its settings. */
     async vary(source: Job, count: number): Promise<void> {
       const recipe = recipeOf(source.params, source.seed);
-      if (isBusy(indicator.peek()) || recipe === null || variationsProblem(source) !== null) return;
+      if (isSending() || recipe === null || variationsProblem(source) !== null) return;
       again = () => this.vary(source, count);
       const seed = drawSeed(options.random());
       const hash = sentHashes.peek().get(source.id) ?? null;
       await makeFrom(source.sketch_url, (sketch) => buildVariations(recipe, sketch, seed, count), hash);
+    },
+
+    /** Make a finished image twice as large. */
+    async enlarge(source: Job, mode: EnlargingMode): Promise<void> {
+      const image = source.images[0];
+      if (isSending() || image === undefined) return;
+      again = () => this.enlarge(source, mode);
+      const body = buildEnlarged(source, image, mode);
+      const key = options.newKey();
+      await send({ ask: () => api.generate(body, key), hash: null });
+    },
+
+    /** Ask what the image machines can make now; without an answer, what was last heard stays. */
+    async refreshOffered(): Promise<void> {
+      try {
+        offered.value = (await api.config()).workflows;
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+      }
     },
 
     cancel,
