@@ -24,6 +24,7 @@ from pytest_django import Settings
 
 from conftest import sketch_base64
 from llamasketch.logs import WithoutClient
+from usage.count_writer import counts_drain
 from usage.models import AddressDay, User
 from usage.tests.vite import pages
 
@@ -117,12 +118,14 @@ def do_all_that_a_caller_can(origin: dict[str, str]) -> None:
 
 
 class broken_counts:  # noqa: N801 - used as a function
-    """The database of the counts without its table, for a moment."""
+    """The database of the counts without its table, for a moment: what is counted in it is lost."""
 
     def __enter__(self) -> None:
+        counts_drain()
         self._rename("usage_addressday", "gone")
 
     def __exit__(self, *_error: object) -> None:
+        counts_drain()
         self._rename("gone", "usage_addressday")
 
     def _rename(self, name: str, to: str) -> None:
