@@ -46,6 +46,26 @@ describe("making images", () => {
     assert.deepEqual([job.state, job.params.mode], ["succeeded", "follow"]);
   });
 
+  it("asks the careful model, which listens to what is not wanted", async () => {
+    assert.equal(await page.getByTestId("negative-prompt").count(), 0);
+    await page.getByRole("combobox", { name: "Quality" }).selectOption("Careful");
+    await page.getByRole("textbox", { name: "What should it not show?" }).fill("fog");
+    for (const name of ["prompt", "negative-prompt", "seed", "generate"]) {
+      const box = await page.getByTestId(name).boundingBox();
+      assert.ok(box !== null && box.y + box.height <= LAPTOP.height, `${name} is in view`);
+    }
+    await shot(page, "making-0-careful");
+    assert.deepEqual(await barriers(page), []);
+    await page.getByTestId("generate").click();
+    await page.getByTestId("cancel").click();
+    await page.getByTestId("generate").waitFor();
+
+    const { params } = await newestJob(page);
+    assert.deepEqual([params.model, params.negative_prompt, params.steps], ["base", "fog", 20]);
+    await page.getByTestId("quality").selectOption("Quick");
+    assert.equal(await page.getByTestId("negative-prompt").count(), 0);
+  });
+
   it("remembers the mode over a reload, and paints over again", async () => {
     await page.reload();
     await page.getByTestId("mode-note").waitFor();

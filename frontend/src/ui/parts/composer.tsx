@@ -2,7 +2,15 @@
 import { Sparkles, X } from "lucide";
 import { useEffect, useState } from "preact/hooks";
 import { useStudio } from "../studio";
-import { FieldError, ModeField, SeedField, SizeField, StrengthField } from "./fields";
+import {
+  FieldError,
+  ModeField,
+  NegativePromptField,
+  QualityField,
+  SeedField,
+  SizeField,
+  StrengthField,
+} from "./fields";
 import { Icon } from "./icon";
 
 /** Examples in the empty prompt, one for every day of the week. */
@@ -49,6 +57,7 @@ export function Composer() {
         />
         {left < 200 && <span class="prompt-left">{left} left</span>}
         <FieldError id="prompt-error" names={["prompt", "sketch", "count", "lane"]} />
+        <NegativePromptField />
       </div>
       <div class="settings">
         <div class="way">
@@ -56,6 +65,7 @@ export function Composer() {
           <StrengthField />
         </div>
         <SizeField />
+        <QualityField />
         <SeedField />
         <GenerateButton />
       </div>

@@ -1,7 +1,7 @@
-/** The settings' fields: mode, strength, size, seed. */
+/** The settings' fields: mode, strength, size, quality, seed. */
 import { Dices, Lock, LockOpen } from "lucide";
 import { useState } from "preact/hooks";
-import { type DrawingMode, isOffered, NOT_NOW } from "../../core/mode";
+import { type DrawingMode, isOffered, type Model, NOT_NOW } from "../../core/mode";
 import { drawSeed, parseSeed, strengthWords } from "../../core/settings";
 import { useStudio } from "../studio";
 import { IconButton } from "./icon-button";
@@ -135,6 +135,80 @@ export function SizeField() {
   );
 }
 
+const MODELS: readonly { readonly model: Model; readonly words: string }[] = [
+  { model: "distilled", words: "Quick" },
+  { model: "base", words: "Careful" },
+];
+
+/** Which model makes it, where the server has more than one. */
+export function QualityField() {
+  const { generation } = useStudio();
+  const { settings, offered, config } = generation;
+  const { mode, model: chosen } = settings.value;
+  const shown = MODELS.filter(({ model }) => config.models.some(({ id }) => id === model));
+  if (shown.length < 2) return null;
+  return (
+    <div class="quality">
+      <label class="visually-hidden" for="quality">
+        Quality
+      </label>
+      <select
+        id="quality"
+        class="field-box quality-select"
+        data-testid="quality"
+        aria-describedby="quality-error"
+        title="Careful takes longer, and listens to what you do not want"
+        value={chosen}
+        onChange={(event) => {
+          const picked = shown[event.currentTarget.selectedIndex];
+          if (picked !== undefined) generation.change({ model: picked.model });
+        }}
+      >
+        {shown.map(({ model, words }) => {
+          const absent = !isOffered(offered.value, mode, model);
+          return (
+            <option key={model} value={model} disabled={absent && model !== chosen}>
+              {absent ? `${words} (not now)` : words}
+            </option>
+          );
+        })}
+      </select>
+      <FieldError id="quality-error" names={["model"]} />
+    </div>
+  );
+}
+
+/** What the image should not show; the quick model would not listen. */
+export function NegativePromptField() {
+  const { generation } = useStudio();
+  const { model, negativePrompt } = generation.settings.value;
+  if (model !== "base") return null;
+  return (
+    <>
+      <label class="visually-hidden" for="negative-prompt">
+        What should it not show?
+      </label>
+      <div class="field-box inline-box negative-box">
+        <span class="inline-word" aria-hidden="true">
+          Without
+        </span>
+        <input
+          id="negative-prompt"
+          class="inline-input"
+          data-testid="negative-prompt"
+          autocomplete="off"
+          placeholder="what should it not show?"
+          value={negativePrompt}
+          maxLength={generation.config.limits.prompt_chars}
+          aria-describedby="negative-prompt-error"
+          onInput={(event) => generation.change({ negativePrompt: event.currentTarget.value })}
+        />
+      </div>
+      <FieldError id="negative-prompt-error" names={["negative_prompt"]} />
+    </>
+  );
+}
+
 export function SeedField() {
   const { generation } = useStudio();
   const { seed, variation, seedLocked } = generation.settings.value;
@@ -145,13 +219,13 @@ export function SeedField() {
       <label class="visually-hidden" for="seed">
         Seed
       </label>
-      <div class="field-box seed-box" aria-invalid={invalid}>
-        <span class="seed-word" aria-hidden="true">
+      <div class="field-box inline-box" aria-invalid={invalid}>
+        <span class="inline-word" aria-hidden="true">
           Seed
         </span>
         <input
           id="seed"
-          class="seed-input"
+          class="inline-input"
           data-testid="seed"
           inputMode="numeric"
           autocomplete="off"
