@@ -210,6 +210,8 @@ class _Attempt:
                 return verdict
             if verdict.status is PromptStatus.RUNNING:
                 self._advance({JobState.SUBMITTED}, JobState.RUNNING)
+            if verdict.status is PromptStatus.CANCELLED:
+                self._look()  # an owner may have wanted it, through another worker
             if verdict.status in {PromptStatus.FAILED, PromptStatus.CANCELLED}:
                 raise failure_of_verdict(verdict)
             if unknown >= UNKNOWN_POLLS:
@@ -248,6 +250,10 @@ class _Attempt:
     def _save(self, verdict: Verdict) -> None:
         """Bring each image into storage and end its job; the others do not wait for one's end."""
         files = self._own(verdict.files)
+        if not self.is_adopted and len(files) != len(self.jobs):
+            # Which is missing, nobody says: the others could be given a neighbour's image.
+            problem = f"the prompt has {len(files)} files for {len(self.jobs)} images"
+            raise Failure("node_failed", problem, FailureKind.INFRASTRUCTURE)
         self.fetches.begin(files)
         self._advance({JobState.SUBMITTED, JobState.RUNNING}, JobState.SAVING)
         execution_s = verdict.execution_s

@@ -88,8 +88,9 @@ class Reporter:
             is_shown = job.prompt_index == 0
             preview = self._preview if is_shown else None
             progress = JobProgress(self._step, self._steps, self._previews if is_shown else 0)
-            if progress_put(job.id, progress, preview=preview):
-                progress_publish(job, progress)
+            if not progress_put(job.id, progress, preview=preview):
+                break  # Redis is away, and each try takes its time
+            progress_publish(job, progress)
         self._preview = None
         self._is_stale = False
         self._reported_at = time.monotonic()

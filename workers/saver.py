@@ -9,7 +9,7 @@ import structlog
 
 from generation.images import is_plain_alike, thumbnail_encode
 from generation.models import Job
-from generation.storage import blob_delete, blob_read, blob_write
+from generation.storage import blob_read, blob_write
 from generation.transitions import StoredImage
 from workers.failures import Failure, FailureKind
 from workers.fetches import Fetched
@@ -74,7 +74,7 @@ def _keep(name: str, data: bytes, look: Callable[[], None]) -> None:
         if pause_s is not None:
             time.sleep(pause_s)
             look()
-    blob_delete(name)
+    # Nothing is deleted: what lies there now was written by whoever took the attempt over.
     raise Failure(
         "storage_full", f"not written: {problem}", FailureKind.INFRASTRUCTURE
     ) from problem

@@ -97,6 +97,7 @@ class Sending:
                 uploads_forget(self._client)
                 # It was queued nowhere, so it may be sent again, with what the node has lost.
                 self.prepare()
+                check()
                 self._submit()
         except OutcomeUnknown as error:
             log.warning("submission's outcome unknown", problem=str(error))

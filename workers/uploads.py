@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from generation.storage import blob_read
+from generation.storage import blob_read, sketch_digest
 from workers.comfy.client import ComfyClient
+from workers.comfy.errors import BadReply
 
 FOLDER = "llamasketch"
 REMEMBERED = 4096  # chosen: some hundred bytes each, and a live session sends one a second
@@ -23,7 +24,7 @@ def picture_upload(client: ComfyClient, name: str, *, attempt: int) -> str:
 
     Raises:
         FileNotFoundError: it is not in storage.
-        ComfyError: the node did not take it.
+        ComfyError: the node did not take it, or calls it by a name that could be another's.
     """
     folder = FOLDER if attempt == 1 else f"{FOLDER}/attempt-{attempt}"
     key = (client.base_url, folder, name)
@@ -32,7 +33,11 @@ def picture_upload(client: ComfyClient, name: str, *, attempt: int) -> str:
         if known is not None:
             _known.move_to_end(key)
             return known
-    reference = client.upload_image(blob_read(name), subfolder=folder).reference
+    uploaded = client.upload_image(blob_read(name), subfolder=folder)
+    if sketch_digest(name) not in uploaded.name:
+        # Remembered, it would become whatever is uploaded next: somebody else's sketch.
+        raise BadReply(f"The server calls an upload {uploaded.name[:80]!r}, not by its content.")
+    reference = uploaded.reference
     with _lock:
         _known[key] = reference
         while len(_known) > REMEMBERED:
