@@ -64,6 +64,9 @@ class BareClient:
                 f"{url.replace('http', 'ws', 1)}/ws?clientId={self._client_id}",
                 max_size=2**26,
                 open_timeout=ANSWER_WITHIN_S,
+                # Between two images nobody reads: no ping and no goodbye gets an answer then.
+                ping_interval=None,
+                close_timeout=0.5,
                 proxy=None,
             )
         )

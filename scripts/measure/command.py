@@ -82,7 +82,7 @@ def flags_from(arguments: Sequence[str]) -> Flags:
         description="Measure how long things take, beside bare clients of the same node. "
         "Exits 0 when it could measure, whatever the numbers are.",
     )
-    parser.add_argument("--quick", action="store_true", help="a minute or so, with fewer samples")
+    parser.add_argument("--quick", action="store_true", help="two minutes, with fewer samples")
     parser.add_argument(
         "--only", action="append", default=[], choices=[*Name], metavar="PART",
         help="measure one part, or several: " + ", ".join(Name),
@@ -108,6 +108,7 @@ def _run(flags: Flags, stop: StopSignal) -> int:
     programs = find_postgres()
     if programs is None:
         raise Refusal("There is no PostgreSQL server here; install the package postgresql.")
+    where = machine()  # first, so that the load is not our own
     folder = Path(tempfile.mkdtemp(prefix="llamasketch-bench-"))
     cluster = Cluster(programs, is_durable=True)
     try:
@@ -120,7 +121,6 @@ def _run(flags: Flags, stop: StopSignal) -> int:
         cluster.stop()
         cluster.remove()
         shutil.rmtree(folder, ignore_errors=True)
-    where = machine()
     print(f"\n{table(measured)}\n")
     print("  ".join(f"{key}: {value}" for key, value in where.items()))
     print("load: " + ", ".join(f"{p.name} {p.load[0]} → {p.load[1]}" for p in measured))

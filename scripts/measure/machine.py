@@ -13,7 +13,7 @@ from scripts.launcher.places import ROOT
 
 
 def machine() -> dict[str, Any]:
-    """Describe this machine, the program's version and the day."""
+    """Describe this machine, the program's version, the day, and how busy it is now."""
     return {
         "day": time.strftime("%Y-%m-%d", time.gmtime()),
         "commit": _printed("git", "rev-parse", "--short", "HEAD"),
@@ -22,6 +22,7 @@ def machine() -> dict[str, Any]:
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "load": load(),
         "gpu": _printed("nvidia-smi", "--query-gpu=name", "--format=csv,noheader") or "none",
     }
 

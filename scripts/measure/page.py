@@ -12,14 +12,14 @@ PATH = ROOT / "docs" / "benchmarks.md"
 
 _HEAD = """# Benchmarks
 
-Written by `./scripts/bench --write-docs`; do not edit by hand. `./scripts/bench --quick` takes a
-minute and measures less.
+Written by `./scripts/bench --write-docs`; do not edit by hand. `./scripts/bench --quick` takes two
+minutes and measures less.
 
 """
 
 _BUSY = (
-    "**The machine was busy with other work: all times are too long, and a budget that is not kept "
-    "says little.** What the processor was used for is true all the same.\n\n"
+    "**The machine was busy with other work: all times are too long, and a budget that is not\n"
+    "kept says little.** What the processor was used for is true all the same.\n\n"
 )
 
 _FOOT = """
@@ -68,10 +68,10 @@ def page(machine: dict[str, Any], parts: Sequence[Part]) -> str:
     where = (
         f"Measured on {machine['day']} at {machine['commit'] or 'an unknown commit'}: "
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
-        f"{machine['system']}, Python {machine['python']}, GPU: {machine['gpu']}.\n\n"
+        f"{machine['system']}, Python {machine['python']}, GPU: {machine['gpu']}; "
+        f"load before the start {machine['load']}.\n\n"
     )
-    cores = machine["cores"] or 1
-    if any(part.load[0] > cores for part in parts):
+    if machine["load"] > machine["cores"] / 2:
         where += _BUSY
     loads = ", ".join(f"{part.name} {part.load[0]} → {part.load[1]}" for part in parts)
     return f"{_HEAD}{where}{markdown(parts)}\n\nLoad: {loads}.\n{_FOOT}"
