@@ -32,7 +32,16 @@ class NodeAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         "probed_at",
     ]
     list_filter = ["health", "duty"]
-    readonly_fields = ["is_from_environment", "health", "version", "gpu", "problem", "probed_at"]
+    readonly_fields = [
+        "is_from_environment",
+        "health",
+        "workflows",
+        "version",
+        "gpu",
+        "memory_mb",
+        "problem",
+        "probed_at",
+    ]
 
     actions = ["activate", "drain", "disable"]
 
