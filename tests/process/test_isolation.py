@@ -42,6 +42,7 @@ def test_events_of_two_users_at_once_reach_their_own_socket_alone(stack: Stack) 
 
 def test_what_one_user_owns_is_not_there_for_another(stack: Stack) -> None:
     owner, stranger = stack.users("owner", "stranger")
+    owner.events()  # somebody watches: previews are made for them alone
     stack.fault("slow", factor=10, once=True)
     (job,) = owner.generate(sketch(0.8), count=1)
     running = _with_preview(owner, job["id"])
