@@ -1,7 +1,8 @@
 """Fetches: the files of a prompt, brought over by threads as soon as the node names them.
 
 A node names a file before its record says that the prompt is complete, and the node pack before the
-file is written. So fetching begins early, and is mostly done when the verdict comes.
+file is written: it is asked to answer when that is so. So fetching begins early, and is mostly done
+when the verdict comes.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ log = structlog.get_logger(__name__)
 IMAGE_BYTES_MAX = 64 * 1024 * 1024
 # Seconds before each further try: a file may be listed before it is written.
 PAUSES_S = (0.01, 0.01, 0.02, 0.02, 0.04, 0.08, 0.2, 0.4, 0.8, 1.6, 3.2)
-PATIENT_TRIES = 4  # so many before the node is asked whether the file still comes
-# While the node pack says that a file waits to be written, and not longer than this.
-WAITING_PAUSE_S, WAITING_MAX_S = 0.5, 60.0
+# How long the node pack may hold its answer while a file waits to be written; how long to ask; and
+# how long to pause in between, for an older pack answers at once.
+WRITTEN_WITHIN_S, WAITING_MAX_S, WAITING_PAUSE_S = 4.0, 60.0, 0.02
 LOOK_EVERY_S = 1.0
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 # Chosen: each waits for a node most of its time, and a node that hangs holds eight at most.
@@ -66,8 +67,9 @@ class Fetched:
 class Fetches:
     """The fetches of one prompt's images, one for each of its jobs."""
 
-    def __init__(self, client: ComfyClient, jobs: Sequence[Job]) -> None:
+    def __init__(self, client: ComfyClient, jobs: Sequence[Job], *, has_pack: bool) -> None:
         self._client = client
+        self._has_pack = has_pack
         self._jobs = {job.prompt_index: job for job in jobs}
         self._begun: dict[tuple[int, str, str], Future[Fetched]] = {}
         self._is_over = threading.Event()
@@ -78,6 +80,10 @@ class Fetches:
             key = (index, file.subfolder, file.name)
             if index in self._jobs and key not in self._begun:
                 self._begun[key] = _pool.submit(self._bring, file, self._jobs[index])
+
+    def has_all_within(self, seconds: float) -> bool:
+        """Wait so long at most for all that was begun; whether each has come or never will."""
+        return not wait(self._begun.values(), seconds).not_done
 
     def take(self, files: Sequence[OutputFile], index: int, look: Callable[[], None]) -> Fetched:
         """Wait for one of the files; `look` is called meanwhile and raises to stop that.
@@ -124,8 +130,9 @@ class Fetches:
 
     def _fetch(self, file: OutputFile, params: JobParams) -> tuple[Decoded, str]:
         """Fetch until the file is whole; a fault of the file or the way to it is tried again."""
-        began_at = time.monotonic()
-        pauses, tries = iter(PAUSES_S), 0
+        if self._has_pack:
+            self._wait_until_written(file)
+        pauses = iter(PAUSES_S)
         while True:
             buffer = io.BytesIO()
             try:
@@ -139,34 +146,37 @@ class Fetches:
             else:
                 return image, fetched.content_type
             pause_s = next(pauses, None)
-            tries += 1
-            asks = isinstance(problem, FileMissing) and tries >= PATIENT_TRIES
-            is_promised = asks and self._waits_to_be_written(file)
-            if is_promised and time.monotonic() - began_at < WAITING_MAX_S:
-                pause_s = pause_s or WAITING_PAUSE_S
             if pause_s is None or self._is_over.wait(pause_s):
                 raise _not_fetched(problem) from problem
             if pause_s >= PAUSES_S[-3]:
                 log.info("image not fetched yet", file=file.name, problem=str(problem))
 
-    def _waits_to_be_written(self, file: OutputFile) -> bool:
-        """Whether the node pack promises a file that is not there.
+    def _wait_until_written(self, file: OutputFile) -> None:
+        """Wait while the node pack promises a file; what it does not know of may be there.
 
         Raises:
             Failure: it says that the file never comes.
         """
-        try:
-            state = self._client.save_states(file.subfolder).get(file.name)
-        except ComfyError:
-            return False
-        if state is not None and state.state is SaveStatus.FAILED:
-            raise Failure(
-                "node_failed",
-                f"the node could not write its image: {state.error}",
-                FailureKind.INFRASTRUCTURE,
-                avoids_node=True,
-            )
-        return state is not None and state.state is SaveStatus.WAITING
+        ends_at = time.monotonic() + WAITING_MAX_S
+        while time.monotonic() < ends_at:
+            try:
+                states = self._client.save_states(
+                    file.subfolder, name=file.name, wait_s=WRITTEN_WITHIN_S
+                )
+            except ComfyError:
+                return
+            state = states.get(file.name)
+            if state is not None and state.state is SaveStatus.FAILED:
+                raise Failure(
+                    "node_failed",
+                    f"the node could not write its image: {state.error}",
+                    FailureKind.INFRASTRUCTURE,
+                    avoids_node=True,
+                )
+            if state is None or state.state is not SaveStatus.WAITING:
+                return
+            if self._is_over.wait(WAITING_PAUSE_S):
+                return
 
 
 def _not_fetched(problem: Exception) -> Failure:

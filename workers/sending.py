@@ -42,6 +42,11 @@ class Sending:
         self._recipe: Recipe | None = None
         self.steps = sampler_steps(self._order(lambda name: name))
 
+    @property
+    def has_pack(self) -> bool:
+        """Whether the node has the pack, which names files before it has written them."""
+        return self._abilities.has_pack
+
     @contextmanager
     def faults(self) -> Iterator[None]:
         """Turn what a node or the way to it did wrong into failures. Writes to the database."""

@@ -279,18 +279,25 @@ class ComfyClient:
         content_type = receiver.finish()
         return FetchedFile(receiver.written_bytes, content_type)
 
-    def save_states(self, subfolder: str) -> Mapping[str, SaveState]:
+    def save_states(
+        self, subfolder: str, *, name: str = "", wait_s: float = 0.0
+    ) -> Mapping[str, SaveState]:
         """Ask what became of the files that the node pack promised in a subfolder, by their names.
 
-        Ask where `fetch` finds a file missing: one that waits is worth waiting for, one that
-        failed is not. A file that is not among them may be there all the same: a server without
-        the pack knows none, and one that was restarted has forgotten them.
+        With `name` and `wait_s`, of at most half the read timeout, the answer comes as soon as that
+        file waits no more, or after so many seconds; a pack older than 1.1 answers at once.
+
+        A file that waits is worth waiting for, one that failed is not. A file that is not among
+        them may be there all the same: a server without the pack knows none, and one that was
+        restarted has forgotten them.
 
         Raises:
             NodeUnreachable: no answer.
             BadReply: an answer that makes no sense.
         """
         params = {"subfolder": subfolder}
+        if name:
+            params |= {"name": name, "wait_s": f"{wait_s:g}"}
         reply = retrying(lambda: self._transport.get("/llamasketch/saves", params=params))
         if reply.status in (404, 405):
             return {}

@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -111,6 +112,10 @@ class ImageSaver:
     def states(self, subfolder: str) -> dict[str, SaveState]:
         """Tell what became of a subfolder's files; empty where nothing is known."""
         return self._table.of(subfolder)
+
+    def listening(self, listener: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call a listener, which must not wait, whenever a state has changed; from any thread."""
+        return self._table.listening(listener)
 
     def close(self, *, timeout_s: float) -> None:
         """Drop what waits, and end the threads."""

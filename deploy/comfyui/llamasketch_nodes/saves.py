@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +32,7 @@ class SaveTable:
         self._folders_max = folders_max
         self._lock = threading.Lock()
         self._folders: OrderedDict[str, dict[str, SaveState]] = OrderedDict()
+        self._listeners: list[Callable[[], None]] = []
 
     def names(self, subfolder: str) -> list[str]:
         """Return the file names that are taken, on disk or not yet."""
@@ -40,6 +43,17 @@ class SaveTable:
         with self._lock:
             return dict(self._folders.get(subfolder, {}))
 
+    @contextmanager
+    def listening(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Call a listener, which must not wait, after each note; in the thread that notes."""
+        with self._lock:
+            self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._listeners.remove(listener)
+
     def note(self, subfolder: str, name: str, state: SaveState) -> None:
         """Keep a file's state, and forget the oldest subfolders in which no file waits."""
         with self._lock:
@@ -49,6 +63,9 @@ class SaveTable:
             if too_many > 0:
                 for oldest in self._settled()[:too_many]:
                     del self._folders[oldest]
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener()
 
     def _settled(self) -> list[str]:
         latest = next(reversed(self._folders))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -62,6 +63,59 @@ def test_a_subfolder_that_is_not_known_has_no_files(
     assert asyncio.run(_answer(route, "never/heard")) == {"files": {}}
 
 
+class Gate:
+    """An encoder that waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+
+    def __call__(self, pixels: object, *, image_format: str, quality: int) -> bytes:
+        assert self.opened.wait(PATIENCE_S)
+        return b"whole"
+
+
+@pytest.mark.parametrize("wait_s", ["60", "1e9", "inf"])
+def test_the_answer_waits_for_a_file_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_s: str
+) -> None:
+    gate = Gate()
+    saver = ImageSaver(encode=gate)
+    route = route_of(saver, monkeypatch)
+    (file,) = saver.save([picture()], root=tmp_path, prefix="a/c", image_format="png", quality=1)
+
+    async def ask() -> tuple[bool, object]:
+        asked = asyncio.create_task(_answer(route, "a", f"&name={file.name}&wait_s={wait_s}"))
+        _, waiting = await asyncio.wait([asked], timeout=0.2)
+        gate.opened.set()
+        return bool(waiting), await asyncio.wait_for(asked, PATIENCE_S)
+
+    was_held, reply = asyncio.run(ask())
+    saver.close(timeout_s=PATIENCE_S)
+
+    assert was_held
+    assert reply == {"files": {file.name: {"state": "written", "error": ""}}}
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["", "&name={name}", "&wait_s=9", "&name=other.png&wait_s=9"]
+    + [f"&name={{name}}&wait_s={text}" for text in ("0", "-1", "nan", "soon", "0.01")],
+)
+def test_any_other_answer_comes_at_once_or_when_the_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    gate = Gate()
+    saver = ImageSaver(encode=gate)
+    route = route_of(saver, monkeypatch)
+    (file,) = saver.save([picture()], root=tmp_path, prefix="a/c", image_format="png", quality=1)
+
+    reply = asyncio.run(asyncio.wait_for(_answer(route, "a", more.format(name=file.name)), 5))
+    gate.opened.set()
+    saver.close(timeout_s=PATIENCE_S)
+
+    assert reply == {"files": {file.name: {"state": "waiting", "error": ""}}}
+
+
 def test_without_a_server_there_is_no_route_and_no_error(
     monkeypatch: pytest.MonkeyPatch, saver: ImageSaver
 ) -> None:
@@ -70,8 +124,17 @@ def test_without_a_server_there_is_no_route_and_no_error(
     assert routes_register(saver) is False
 
 
-async def _answer(route: web.RouteDef, subfolder: str) -> object:
-    request = make_mocked_request("GET", f"{PATH}?subfolder={quote(subfolder, safe='')}")
+def route_of(saver: ImageSaver, monkeypatch: pytest.MonkeyPatch) -> web.RouteDef:
+    """Register the route and return it."""
+    routes = web.RouteTableDef()
+    serve(monkeypatch, SimpleNamespace(routes=routes))
+    routes_register(saver)
+    (route,) = [route for route in routes if isinstance(route, web.RouteDef)]
+    return route
+
+
+async def _answer(route: web.RouteDef, subfolder: str, more: str = "") -> object:
+    request = make_mocked_request("GET", f"{PATH}?subfolder={quote(subfolder, safe='')}{more}")
     response = await route.handler(request)
     assert isinstance(response, web.Response)
     assert isinstance(response.body, bytes)

@@ -86,6 +86,17 @@ def test_a_file_is_missing_while_it_waits_and_comes_whole(start: Start) -> None:
         assert image.size == (512, 512)
 
 
+def test_the_answer_comes_when_the_file_is_there(start: Start) -> None:
+    client, prompt_id = start(encode_s=ENCODE_S), uuid4()
+    verdict = run(client, prompt_id)
+    (file,) = verdict.files
+
+    states = client.save_states(file.subfolder, name=file.name, wait_s=ENCODE_S * 4)
+
+    assert states == {file.name: SaveState(SaveStatus.WRITTEN)}
+    assert fetch(client, file) is not None
+
+
 def test_a_write_that_failed_is_told(start: Start) -> None:
     client, prompt_id = start("failed-write"), uuid4()
 
