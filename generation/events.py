@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from django.db import transaction
 
-from generation.models import Event, EventStream, Job, Node
+from generation.models import Event, EventStream, GeneratedImage, Job, Node
 from generation.payloads import EventPayload, job_payload, preview_url
 from generation.previews import Progress
 from generation.publisher import STAFF_GROUP, publish, publish_to
-from generation.states import JobState
-from usage.upserts import counter_add
+from usage.upserts import counter_add, insert_all
 
 
-def events_record(user_id: int, type_: str, jobs: Sequence[Job]) -> None:
-    """Number and keep one event a job, and publish them on commit.
+def events_record(
+    user_id: int, type_: str, jobs: Sequence[Job], images: Iterable[GeneratedImage] = ()
+) -> None:
+    """Number and keep one event a job, and publish them on commit; `images` are the job's, if any.
 
     Call inside the transaction that makes it so. The stream's row is locked from here to the
     commit, so a user's events are committed in the order of their numbers.
     """
+
+    def payload(job: Job) -> EventPayload:
+        return {"type": type_, "job": job_payload(job, images)}
+
     last_seq = counter_add(EventStream, "last_seq", len(jobs), user_id=user_id)
     events = [
-        Event(user_id=user_id, seq=seq, type=type_, job_id=job.id, payload=_payload(type_, job))
+        Event(user_id=user_id, seq=seq, type=type_, job_id=job.id, payload=payload(job))
         for seq, job in enumerate(jobs, start=last_seq - len(jobs) + 1)
     ]
-    Event.objects.bulk_create(events)
+    insert_all(events)
     for event in events:
         message = {"type": "job.event", "seq": event.seq, "event": event.payload}
         transaction.on_commit(partial(publish, user_id, message))
@@ -58,8 +63,3 @@ def node_publish(node: Node) -> None:
         },
     }
     publish_to(STAFF_GROUP, message)
-
-
-def _payload(type_: str, job: Job) -> EventPayload:
-    images = job.images.order_by("index") if job.state == JobState.SUCCEEDED else ()
-    return {"type": type_, "job": job_payload(job, images)}

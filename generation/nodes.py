@@ -19,9 +19,10 @@ from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Now
 
 from generation.events import node_publish
-from generation.models import Node, NodeDuty, NodeHealth
+from generation.models import Job, Node, NodeDuty, NodeHealth
 from generation.params import ENLARGING, JobParams
 from generation.states import ON_NODE
+from usage.statements import Select
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +61,27 @@ def nodes_usable() -> QuerySet[Node]:
     return Node.objects.filter(duty=NodeDuty.ACTIVE, health=NodeHealth.HEALTHY)
 
 
+def _locked() -> QuerySet[Node]:
+    # Not a lock on the key: a transaction that refers to a node by foreign key must not wait for
+    # this one, which may be waiting for it.
+    rows = nodes_usable().select_for_update(no_key=connection.features.has_select_for_no_key_update)
+    return rows.order_by("pk")
+
+
+_LOCKED = Select(_locked)
+_HELD = Select(
+    lambda: (
+        Job.objects.filter(state__in=ON_NODE, node__isnull=False)
+        .order_by()
+        .values("node")
+        .annotate(held=Count("prompt_id", distinct=True))
+        .values_list("node", "held")
+    )
+)
+
+_OFFERED = Select(lambda: nodes_usable().values_list("workflows"))
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """Nodes that may take a prompt right now, the emptiest first; `usable` counts the full too."""
@@ -74,13 +96,11 @@ def nodes_with_room() -> Room:
     Call inside a transaction. The lock makes two claims see each other's jobs; it is held for one
     claim, a few milliseconds.
     """
-    # Not a lock on the key: a transaction that refers to a node by foreign key must not wait for
-    # this one, which may be waiting for it.
-    rows = nodes_usable().select_for_update(no_key=connection.features.has_select_for_no_key_update)
-    locked = {node.pk: node for node in rows.order_by("pk")}
-    counts = Node.objects.filter(pk__in=locked).annotate(held=_held()).values_list("pk", "held")
-    free = {pk: locked[pk].depth - held for pk, held in counts}
-    with_room = (node for node in locked.values() if free[node.pk] > 0)
+    locked = _LOCKED.objects()
+    # Asked after the locks, so that what other claims have just put there is counted.
+    held: dict[int, int] = {node_id: count for (node_id, count) in _HELD.rows()}  # noqa: C416
+    free = {node.pk: node.depth - held.get(node.pk, 0) for node in locked}
+    with_room = (node for node in locked if free[node.pk] > 0)
     return Room(tuple(sorted(with_room, key=lambda n: (-free[n.pk], n.pk))), len(locked))
 
 
@@ -119,8 +139,8 @@ def images_fit(node: Node, params: JobParams) -> int:
 
 def workflows_offered() -> frozenset[str] | None:
     """The kinds of image that usable nodes can make; None while there is no such node."""
-    found = list(nodes_usable().values_list("workflows", flat=True))
-    return frozenset(name for names in found for name in names) if found else None
+    found = _OFFERED.rows()
+    return frozenset(name for (names,) in found for name in names) if found else None
 
 
 def node_prove(node_id: int, *, is_idle: bool) -> bool:

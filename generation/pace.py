@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from django.db.models import Avg, F
+from django.db.models import Avg, F, TextField
 
 from generation.models import Pace
 from generation.params import JobParams
+from usage.statements import Select, Slot
 
 FIRST_GUESS_S = 3.0  # chosen: until any job has finished
 LATEST_SHARE = 0.2  # chosen: the mean follows a change of machines within about ten jobs
@@ -19,10 +20,14 @@ def job_kind(params: JobParams) -> str:
     return f"{params.workflow} {steps} steps {size}×512²"
 
 
+_MEAN_OF = Select(lambda: Pace.objects.filter(kind=Slot("kind", TextField())).values_list("mean_s"))
+
+
 def pace_of(params: JobParams) -> float:
     """Seconds on a node that a job like this is likely to take."""
-    own = Pace.objects.filter(kind=job_kind(params)).values_list("mean_s", flat=True).first()
-    return own if own is not None else pace_mean()
+    for (mean_s,) in _MEAN_OF.rows(kind=job_kind(params)):
+        return float(mean_s)
+    return pace_mean()
 
 
 def pace_mean() -> float:

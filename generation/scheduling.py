@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import (
+    Count,
+    Exists,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextField,
+)
 from django.db.models.functions import Coalesce, Now
 
 from generation.models import Job, Node, Share
@@ -19,6 +29,7 @@ from generation.params import prompt_id_for
 from generation.shares import WAITS, clock_advance, share_charge
 from generation.states import ON_NODE, JobState, Lane
 from generation.transitions import Lease, job_take
+from usage.statements import Select, Slot
 
 TURNS = 8  # chosen: how many users one claim looks at before it gives up
 
@@ -51,8 +62,8 @@ def job_claim() -> Claim | None:
     with transaction.atomic():
         room = nodes_with_room()
         for lane in Lane:
-            for share in _shares_next(lane) if room.nodes else ():
-                claim = _claim_for(share, lane, room.nodes, is_only=room.usable == 1)
+            for turn in _turns(lane) if room.nodes else ():
+                claim = _claim_for(turn, lane, room.nodes, is_only=room.usable == 1)
                 if claim is not None:
                     return claim
     return None
@@ -76,11 +87,30 @@ def jobs_overdue(limit: int) -> list[tuple[UUID, int]]:
     return list(overdue.order_by("created_at").values_list("id", "attempt")[:limit])
 
 
-def _shares_next(lane: Lane) -> list[Share]:
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A user whose turn it may be, with the weight of their plan."""
+
+    user_id: int
+    virtual_s: float
+    weight: int
+
+
+def _turns(lane: Lane) -> list[_Turn]:
     """The users whose turn it may be, the one with the least virtual time first.
 
     A few, not one: a job may be taken away between this question and the next.
     """
+    rows = _turns_statement(lane).rows(in_flight_limit=settings.PENCIL.in_flight_limit)
+    return [_Turn(user_id, virtual_s, weight) for user_id, virtual_s, weight in rows]
+
+
+@cache
+def _turns_statement(lane: Lane) -> Select[Share]:
+    return Select(lambda: _turns_query(lane))
+
+
+def _turns_query(lane: Lane) -> QuerySet[Share, tuple[int, float, int]]:
     own_jobs = _claimable().filter(user=OuterRef("user"), lane=lane)
     in_flight = (
         Job.objects.filter(user=OuterRef("user"), state__in=ON_NODE)
@@ -89,29 +119,29 @@ def _shares_next(lane: Lane) -> list[Share]:
         .annotate(count=Count("prompt_id", distinct=True))
         .values("count")
     )
-    limit = Coalesce("user__plan__in_flight_limit", settings.PENCIL.in_flight_limit)
-    return list(
+    limit = Coalesce("user__plan__in_flight_limit", Slot("in_flight_limit", IntegerField()))
+    return (
         Share.objects.filter(Q(**{WAITS[lane]: True}), Exists(own_jobs))
-        .annotate(in_flight=Coalesce(Subquery(in_flight), 0))
+        .alias(in_flight=Coalesce(Subquery(in_flight), 0))
         .filter(in_flight__lt=limit)
-        .select_related("user__plan")
-        .order_by("virtual_s", "user_id")[:TURNS]
+        .annotate(weight=Coalesce("user__plan__weight", 1))
+        .order_by("virtual_s", "user_id")
+        .values_list("user_id", "virtual_s", "weight")[:TURNS]
     )
 
 
-def _claim_for(share: Share, lane: Lane, nodes: Sequence[Node], *, is_only: bool) -> Claim | None:
+def _claim_for(turn: _Turn, lane: Lane, nodes: Sequence[Node], *, is_only: bool) -> Claim | None:
     for node in nodes:
-        job = _next_for(share, lane, node, is_only=is_only)
+        job = _next_for(turn, lane, node, is_only=is_only)
         if job is None:
             continue
-        weight = share.user.plan.weight if share.user.plan else 1
-        charge = pace_of(job.parameters) / weight
+        charge = pace_of(job.parameters) / turn.weight
         jobs = [job, *_companions(job, node)]
-        share_charge(share.user_id, charge * len(jobs))
-        clock_advance(share.virtual_s)
+        share_charge(turn.user_id, charge * len(jobs))
+        clock_advance(turn.virtual_s)
         members = _take(jobs, node, charge)
         if len(members) < len(jobs):
-            share_charge(share.user_id, -charge * (len(jobs) - len(members)))
+            share_charge(turn.user_id, -charge * (len(jobs) - len(members)))
         if members:
             (lease, lead), *companions = members
             return Claim(lease, lead, node, tuple(companions))
@@ -181,10 +211,27 @@ def _claimable() -> QuerySet[Job]:
     )
 
 
-def _next_for(share: Share, lane: Lane, node: Node, *, is_only: bool) -> Job | None:
-    jobs = _claimable().filter(user_id=share.user_id, lane=lane, workflow__in=node.workflows)
+def _next_for(turn: _Turn, lane: Lane, node: Node, *, is_only: bool) -> Job | None:
+    """The user's longest waiting job that the node may make, locked."""
+    if not node.workflows:
+        return None
+    offered = {f"workflow_{number}": name for number, name in enumerate(node.workflows)}
+    statement = _next_statement(lane, len(offered), is_only=is_only)
+    found = statement.objects(user_id=turn.user_id, node_id=node.pk, **offered)
+    return found[0] if found else None
+
+
+@cache
+def _next_statement(lane: Lane, workflows: int, *, is_only: bool) -> Select[Job]:
+    return Select(lambda: _next_query(lane, workflows, is_only=is_only))
+
+
+def _next_query(lane: Lane, workflows: int, *, is_only: bool) -> QuerySet[Job]:
+    offered = [Slot(f"workflow_{number}", TextField()) for number in range(workflows)]
+    user_id = Slot("user_id", IntegerField())
+    jobs = _claimable().filter(user_id=user_id, lane=lane, workflow__in=offered)
     if not is_only:
-        jobs = jobs.exclude(avoid_node=node)
+        jobs = jobs.exclude(avoid_node_id=Slot("node_id", IntegerField()))
     skip_locked = connection.features.has_select_for_update_skip_locked
     locked = jobs.select_for_update(skip_locked=skip_locked, of=("self",))
-    return locked.select_related("batch").order_by("created_at", "id").first()
+    return locked.select_related("batch").order_by("created_at", "id")[:1]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import IntegerField, Q, QuerySet, UUIDField
 
 from generation.exceptions import InvalidInput, NotFound
 from generation.models import Event, EventStream, GeneratedImage, Job
@@ -18,6 +18,7 @@ from generation.places import queue_places
 from generation.previews import progress_get
 from generation.states import ACTIVE, ON_NODE, TERMINAL, JobState
 from usage.models import User
+from usage.statements import Select, Slot
 
 PAGE = 50
 REPLAY_MAX = 500  # past it the snapshot says as much in less
@@ -58,16 +59,23 @@ def job_get(user: User, job_id: UUID) -> Job:
     return job
 
 
+_IMAGE = Select(
+    lambda: GeneratedImage.objects.filter(
+        job__user_id=Slot("user_id", IntegerField()), id=Slot("image_id", UUIDField())
+    )
+)
+
+
 def image_get(user: User, image_id: UUID) -> GeneratedImage:
     """The caller's image.
 
     Raises:
         NotFound: there is none, or it is somebody else's.
     """
-    image = GeneratedImage.objects.filter(job__user=user, id=image_id).first()
-    if image is None:
+    images = _IMAGE.objects(user_id=user.pk, image_id=image_id)
+    if not images:
         raise NotFound("image")
-    return image
+    return images[0]
 
 
 def job_describe(job: Job) -> JobPayload:

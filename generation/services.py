@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 from django.db import connection, transaction
+from django.db.models import Count, IntegerField
 from django.utils import timezone
 
 from generation.events import events_record
@@ -49,6 +50,8 @@ from usage.count_writer import count_later
 from usage.models import User
 from usage.plans import terms_of
 from usage.quota import quota_check, quota_lock, quota_reserve
+from usage.statements import Select, Slot
+from usage.upserts import insert_all
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +59,16 @@ log = structlog.get_logger(__name__)
 SKETCHES_AT_ONCE = 4
 READING_WAIT_S = 10.0
 _reading = threading.BoundedSemaphore(SKETCHES_AT_ONCE)
+
+_ACTIVE = Select(
+    lambda: (
+        Job.objects.filter(user_id=Slot("user_id", IntegerField()), state__in=ACTIVE)
+        .order_by()
+        .values("user_id")
+        .annotate(count=Count("id"))
+        .values_list("count")
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,9 +314,10 @@ def _accept(
             first = key_take(user.pk, idempotency, answer)
             if first is not None:
                 return first
-        _draft_insert(user, draft)
+        # Before the events, which are published on commit too: workers first.
         for job in draft.jobs:
             transaction.on_commit(partial(wake, job.id))
+        _draft_insert(user, draft)
         if caller_hash is not None:
             now, count = draft.batch.created_at, len(draft.jobs)
             transaction.on_commit(partial(count_later, caller_hash, count, now=now))
@@ -320,15 +334,15 @@ def _draft_insert(user: User, draft: _Draft) -> None:
     jobs = draft.jobs
     if draft.lane == Lane.LIVE:
         _supersede_live(user)
-    draft.batch.save(force_insert=True)
+    insert_all([draft.batch])
     # The reservation locks the user's day, so two requests count the queue one after the other.
     quota_reserve(user, [job.id for job in jobs], now=draft.batch.created_at)
-    active = Job.objects.filter(user=user, state__in=ACTIVE).count()
+    active = sum(count for (count,) in _ACTIVE.rows(user_id=user.pk))
     if active + len(jobs) > limit:
         raise TooManyWaiting(limit=limit)
     share_join(user.pk, draft.lane, is_idle=active == 0)
-    BatchPicture.objects.bulk_create(draft.pictures)
-    Job.objects.bulk_create(jobs)
+    insert_all(draft.pictures)
+    insert_all(jobs)
     events_record(user.pk, "job.queued", jobs)
 
 

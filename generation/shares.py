@@ -10,15 +10,57 @@ start-time fair queueing (Goyal, Vin and Cheng, 1996).
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.db.models import Exists, F, FloatField, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Greatest
 
 from generation.models import FairClock, Job, Share
 from generation.states import JobState, Lane
+from usage.models import User
+from usage.statements import Slot, Update
 
 CLOCK = 1  # the one row's id
 WAITS = {Lane.LIVE: "waits_live", Lane.BATCH: "waits_batch"}
+
+
+def _own() -> QuerySet[Share]:
+    return Share.objects.filter(user_id=Slot("user_id", IntegerField()))
+
+
+def _weight() -> Coalesce:
+    plans = User.objects.filter(pk=OuterRef("user_id")).values("plan__weight")
+    return Coalesce(Subquery(plans), 1)
+
+
+_CHARGE = Update(lambda: (_own(), {"virtual_s": F("virtual_s") + Slot("virtual_s", FloatField())}))
+_CORRECT = Update(
+    lambda: (
+        _own(),
+        {
+            "virtual_s": F("virtual_s")
+            + Slot("took_s", FloatField()) / _weight()
+            - Slot("charged_virtual_s", FloatField())
+        },
+    ),
+)
+_ADVANCE = Update(
+    lambda: (
+        FairClock.objects.filter(pk=CLOCK),
+        {"virtual_s": Greatest(F("virtual_s"), Slot("virtual_s", FloatField()))},
+    ),
+)
+
+
+@cache
+def _join(lane: Lane, *, is_idle: bool) -> Update[Share]:
+    changes: dict[str, Any] = {WAITS[lane]: True}
+    if is_idle:
+        clock = Subquery(FairClock.objects.filter(pk=CLOCK).values("virtual_s"))
+        changes["virtual_s"] = Greatest(F("virtual_s"), Coalesce(clock, 0.0))
+    return Update(lambda: (_own(), changes))
 
 
 def share_join(user_id: int, lane: Lane, *, is_idle: bool) -> None:
@@ -27,17 +69,10 @@ def share_join(user_id: int, lane: Lane, *, is_idle: bool) -> None:
     Call inside the transaction that inserts them, before it does. The share's row is locked from
     here to the commit, so that `shares_forget_idle` sees either no jobs and the flag, or both.
     """
-    flag = WAITS[lane]
-    Share.objects.bulk_create(
-        [Share(user_id=user_id, **{flag: True})],
-        update_conflicts=True,
-        unique_fields=["user"],
-        update_fields=[flag],
-    )
-    if is_idle:
-        clock = Subquery(FairClock.objects.filter(pk=CLOCK).values("virtual_s"))
-        joined = Greatest(F("virtual_s"), Coalesce(clock, 0.0))
-        Share.objects.filter(user_id=user_id).update(virtual_s=joined)
+    join = _join(lane, is_idle=is_idle)
+    if not join.objects(user_id=user_id):
+        Share.objects.get_or_create(user_id=user_id)
+        join.objects(user_id=user_id)
 
 
 def share_lock(user_id: int) -> None:
@@ -53,7 +88,12 @@ def share_want(user_id: int, lane: Lane) -> None:
 
 def share_charge(user_id: int, virtual_s: float) -> None:
     """Add to a user's share, or take back what was added too much."""
-    Share.objects.filter(user_id=user_id).update(virtual_s=F("virtual_s") + virtual_s)
+    _CHARGE.objects(user_id=user_id, virtual_s=virtual_s)
+
+
+def share_correct(user_id: int, *, charged_virtual_s: float, took_s: float) -> None:
+    """Put what an attempt took in place of what its claim had charged for it."""
+    _CORRECT.objects(user_id=user_id, charged_virtual_s=charged_virtual_s, took_s=took_s)
 
 
 def shares_forget_idle() -> None:
@@ -67,8 +107,7 @@ def shares_forget_idle() -> None:
 
 def clock_advance(virtual_s: float) -> None:
     """Move the clock on to a claim's virtual time; it never goes back."""
-    row = FairClock.objects.filter(pk=CLOCK)
-    if not row.update(virtual_s=Greatest(F("virtual_s"), virtual_s)):
+    if not _ADVANCE.objects(virtual_s=virtual_s):
         FairClock.objects.get_or_create(pk=CLOCK, defaults={"virtual_s": virtual_s})
 
 

@@ -12,7 +12,7 @@ class JobState(StrEnum):
     CLAIMED = "claimed"  # a worker holds it; nothing was sent yet
     SUBMITTED = "submitted"  # its prompt was, or is just being, sent to a node
     RUNNING = "running"  # the node works on it
-    SAVING = "saving"  # the node is done; its files are fetched
+    SAVING = "saving"  # the node is done, and its files take a moment to come
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -37,10 +37,23 @@ NEXT: dict[JobState, frozenset[JobState]] = {
         {JobState.SUBMITTED, JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}
     ),
     JobState.SUBMITTED: frozenset(
-        {JobState.RUNNING, JobState.SAVING, JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}
+        {
+            JobState.RUNNING,
+            JobState.SAVING,
+            JobState.SUCCEEDED,
+            JobState.QUEUED,
+            JobState.FAILED,
+            JobState.CANCELLED,
+        }
     ),
     JobState.RUNNING: frozenset(
-        {JobState.SAVING, JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}
+        {
+            JobState.SAVING,
+            JobState.SUCCEEDED,
+            JobState.QUEUED,
+            JobState.FAILED,
+            JobState.CANCELLED,
+        }
     ),
     JobState.SAVING: frozenset(
         {JobState.SUCCEEDED, JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}

@@ -13,21 +13,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, FloatField, IntegerField, QuerySet, UUIDField
 from django.db.models.functions import Coalesce, Now
 
 from generation.events import events_record
 from generation.models import GeneratedImage, Job
 from generation.params import prompt_id_for
-from generation.returning import update_returning
-from generation.shares import share_charge, share_want
+from generation.shares import share_charge, share_correct, share_want
 from generation.states import ON_NODE, JobState, Lane, can_follow
-from usage.models import User
 from usage.quota import quota_refund, quota_settle
+from usage.statements import Slot, Update, update_returning
+from usage.upserts import insert_all
 
 LEASE_TTL = timedelta(seconds=15)
 LEASE_RENEWAL_S = 5.0
@@ -55,6 +56,56 @@ class StoredImage:
     method: str = ""
 
 
+_ID = Slot("job_id", UUIDField())
+_ATTEMPT = Slot("attempt", IntegerField())
+_TOKEN = Slot("token", UUIDField())
+_HELD = {"id": _ID, "attempt": _ATTEMPT, "lease_token": _TOKEN}
+_TAKE = Update(
+    lambda: (
+        Job.objects.filter(
+            id=_ID, attempt=_ATTEMPT, cancel_requested_at__isnull=True, state=JobState.QUEUED
+        ),
+        {
+            "state": JobState.CLAIMED,
+            "attempt": Slot("next_attempt", IntegerField()),
+            "node_id": Slot("node_id", IntegerField()),
+            "prompt_id": Slot("prompt_id", UUIDField()),
+            "prompt_index": Slot("prompt_index", IntegerField()),
+            "lease_token": _TOKEN,
+            "lease_expires_at": Now() + LEASE_TTL,
+            "not_before": None,
+            "charged_virtual_s": Slot("charged_virtual_s", FloatField()),
+            "started_at": None,
+        },
+    )
+)
+# What a job may be when its image is there: one that comes at once was never `saving` here.
+_HAS_IMAGE = frozenset({JobState.SUBMITTED, JobState.RUNNING, JobState.SAVING})
+_SUCCEED = Update(
+    lambda: (
+        Job.objects.filter(**_HELD, cancel_requested_at__isnull=True, state__in=_HAS_IMAGE),
+        {
+            "state": JobState.SUCCEEDED,
+            "started_at": Coalesce(F("started_at"), Now()),
+            "finished_at": Now(),
+            "execution_s": Slot("execution_s", FloatField()),
+            "lease_token": None,
+            "lease_expires_at": None,
+        },
+    )
+)
+
+
+@cache
+def _advance_statement(origins: frozenset[JobState], to: JobState) -> Update[Job]:
+    _check_way(origins, to)
+    changes: dict[str, Any] = {"state": to}
+    if to in {JobState.RUNNING, JobState.SAVING}:
+        # A prompt that was faster than our look at it never was `running` here.
+        changes["started_at"] = Coalesce(F("started_at"), Now())
+    return Update(lambda: (Job.objects.filter(**_HELD, state__in=origins), changes))
+
+
 def job_take(
     job: Job,
     *,
@@ -69,29 +120,26 @@ def job_take(
     share another's prompt is given that and its place in it; otherwise it gets one of its own.
     """
     lease = Lease(job.id, job.attempt + 1, uuid4())
-    taken = _swap(
-        Job.objects.filter(id=job.id, attempt=job.attempt, cancel_requested_at__isnull=True),
-        {JobState.QUEUED},
-        JobState.CLAIMED,
-        attempt=lease.attempt,
-        node_id=node_id,
-        prompt_id=prompt_id or prompt_id_for(job.id, lease.attempt),
-        prompt_index=prompt_index,
-        lease_token=lease.token,
-        lease_expires_at=Now() + LEASE_TTL,
-        not_before=None,
-        charged_virtual_s=charged_virtual_s,
-        started_at=None,
-    )
-    return (lease, taken) if taken else None
+    with transaction.atomic(savepoint=False):
+        changed = _TAKE.objects(
+            job_id=job.id,
+            attempt=job.attempt,
+            next_attempt=lease.attempt,
+            node_id=node_id,
+            prompt_id=prompt_id or prompt_id_for(job.id, lease.attempt),
+            prompt_index=prompt_index,
+            token=lease.token,
+            charged_virtual_s=charged_virtual_s,
+        )
+        return (lease, _recorded(changed[0], JobState.CLAIMED)) if changed else None
 
 
 def job_advance(lease: Lease, origins: Iterable[JobState], to: JobState) -> Job | None:
     """Move a held job to `submitted`, `running` or `saving`; None when it is not ours any more."""
-    # A prompt that was faster than our look at it never was `running` here.
-    has_begun = to in {JobState.RUNNING, JobState.SAVING}
-    fields: dict[str, Any] = {"started_at": Coalesce(F("started_at"), Now())} if has_begun else {}
-    return _swap(_held(lease), origins, to, **fields)
+    statement = _advance_statement(frozenset(origins), to)
+    with transaction.atomic(savepoint=False):
+        changed = statement.objects(job_id=lease.job_id, attempt=lease.attempt, token=lease.token)
+        return _recorded(changed[0], to) if changed else None
 
 
 def job_succeed(
@@ -103,19 +151,16 @@ def job_succeed(
     written, and the caller looks again.
     """
     with transaction.atomic():
-        held = _held(lease).filter(cancel_requested_at__isnull=True)
-        changed = update_returning(
-            held.filter(state=JobState.SAVING),
-            state=JobState.SUCCEEDED,
-            finished_at=Now(),
+        changed = _SUCCEED.objects(
+            job_id=lease.job_id,
+            attempt=lease.attempt,
+            token=lease.token,
             execution_s=execution_s,
-            lease_token=None,
-            lease_expires_at=None,
         )
         if not changed:
             return None
         (job,) = changed
-        GeneratedImage.objects.bulk_create(
+        rows = [
             GeneratedImage(
                 job_id=lease.job_id,
                 index=index,
@@ -128,13 +173,12 @@ def job_succeed(
                 method=image.method,
             )
             for index, image in enumerate(images)
-        )
+        ]
+        insert_all(rows)
         quota_settle(lease.job_id)
         if execution_s is not None:
-            plans = User.objects.filter(pk=job.user_id)
-            weight = plans.values_list("plan__weight", flat=True).get() or 1
-            share_charge(job.user_id, execution_s / weight - job.charged_virtual_s)
-        return _recorded(job, JobState.SUCCEEDED)
+            share_correct(job.user_id, charged_virtual_s=job.charged_virtual_s, took_s=execution_s)
+        return _recorded(job, JobState.SUCCEEDED, rows)
 
 
 def job_fail(lease: Lease, *, code: str, message: str) -> Job | None:
@@ -297,6 +341,6 @@ def _share_give_back(job: Job) -> None:
         Job.objects.filter(id=job.id).update(charged_virtual_s=0.0)
 
 
-def _recorded(job: Job, event: str) -> Job:
-    events_record(job.user_id, f"job.{event}", [job])
+def _recorded(job: Job, event: str, images: Iterable[GeneratedImage] = ()) -> Job:
+    events_record(job.user_id, f"job.{event}", [job], images)
     return job

@@ -8,6 +8,7 @@ import environ
 
 from llamasketch.environment import SettingError, email_settings, environment_read
 from llamasketch.logs import logging_config
+from llamasketch.process import process_tune
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
@@ -18,6 +19,8 @@ try:
 except SettingError as error:
     # Not an exception with a stack: whoever starts the server reads one sentence.
     raise SystemExit(f"LlamaSketch cannot start. {error}") from None
+
+process_tune()
 
 SECRET_KEY = PENCIL.secret_key
 DEBUG = False
@@ -99,7 +102,12 @@ _SQLITE_OPTIONS = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
 }
 # Requests and tasks each run in a thread of their own, so connections come from a pool.
-_POSTGRES_OPTIONS = {"pool": {"min_size": 1, "max_size": 20, "timeout": 10}, "connect_timeout": 5}
+_POSTGRES_OPTIONS = {
+    "pool": {"min_size": 1, "max_size": 20, "timeout": 10},
+    "connect_timeout": 5,
+    # Statements that come again are planned twice, and then no more: see `usage/statements.py`.
+    "prepare_threshold": 2,
+}
 # Counts of callers: a request that is already accepted does not wait long for them, and the last
 # ones may be lost in a power cut.
 _USAGE_SQLITE_OPTIONS = {

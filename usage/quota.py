@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 
-from django.db.models import F, Sum
+from django.db.models import DateField, F, IntegerField, Sum
 from django.utils import timezone
 
 from usage.exceptions import QuotaExhausted
 from usage.models import LedgerEntry, LedgerKind, QuotaDay, User
 from usage.plans import terms_of
-from usage.upserts import counter_add_within
+from usage.statements import Select, Slot
+from usage.upserts import counter_add_within, insert_all, insert_copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,13 @@ class Usage:
         return None if self.limit is None else max(0, self.limit - self.used_today)
 
 
+_USED = Select(
+    lambda: QuotaDay.objects.filter(
+        user_id=Slot("user_id", IntegerField()), day=Slot("day", DateField())
+    ).values_list("used")
+)
+
+
 def quota_reserve(user: User, job_ids: Sequence[UUID], *, now: datetime | None = None) -> None:
     """Take one image a job from the user's day. Call inside the transaction that inserts the jobs.
 
@@ -46,9 +54,11 @@ def quota_reserve(user: User, job_ids: Sequence[UUID], *, now: datetime | None =
     day = {"user_id": user.pk, "day": today}
     if not counter_add_within(QuotaDay, "used", len(job_ids), at_most=limit, **day):
         raise _exhausted(limit or 0, _used(user, today), today=today, now=now)
-    LedgerEntry.objects.bulk_create(
-        LedgerEntry(user=user, day=today, job_id=job_id, kind=LedgerKind.RESERVE, amount=1)
-        for job_id in job_ids
+    insert_all(
+        [
+            LedgerEntry(user=user, day=today, job_id=job_id, kind=LedgerKind.RESERVE, amount=1)
+            for job_id in job_ids
+        ]
     )
 
 
@@ -80,10 +90,9 @@ def quota_check(user: User, count: int, *, now: datetime | None = None) -> None:
 
 def quota_settle(job_id: UUID) -> None:
     """Keep the job's image on the count. Call inside the transaction that makes it succeed."""
-    reserved = LedgerEntry.objects.get(job_id=job_id, kind=LedgerKind.RESERVE)
-    LedgerEntry.objects.create(
-        user_id=reserved.user_id, day=reserved.day, job_id=job_id, kind=LedgerKind.SETTLE, amount=0
-    )
+    settled = {"kind": LedgerKind.SETTLE, "amount": 0, "created_at": timezone.now()}
+    if not insert_copy(LedgerEntry, settled, job_id=job_id, kind=LedgerKind.RESERVE):
+        raise LedgerEntry.DoesNotExist(f"Nothing was reserved for job {job_id}.")
 
 
 def quota_refund(job_id: UUID) -> None:
@@ -109,8 +118,7 @@ def usage_of(user: User, *, now: datetime | None = None) -> Usage:
 
 
 def _used(user: User, day: date) -> int:
-    days = QuotaDay.objects.filter(user=user, day=day)
-    return days.values_list("used", flat=True).first() or 0
+    return sum(used for (used,) in _USED.rows(user_id=user.pk, day=day))
 
 
 def _exhausted(limit: int, used: int, *, today: date, now: datetime) -> QuotaExhausted:

@@ -1,16 +1,20 @@
-"""Upserts: a row that is made or changed, in one statement.
+"""Upserts: rows that are made or changed, in one statement.
 
 Django's own, `bulk_create(update_conflicts=True)`, can replace a number but not add to it, and says
 neither what became of it nor whether a row was made; `get_or_create` with an update costs up to
-five statements. What stands here is the same in PostgreSQL and SQLite.
+five statements; and each takes Django longer than the database. What stands here is the same in
+PostgreSQL and SQLite.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections, router
-from django.db.models import Model
+from django.db.models import AutoField, Field, Model
+
+from usage.statements import cursor_open
 
 
 def counter_add(model: type[Model], field: str, count: int, **key: Any) -> int:
@@ -36,20 +40,52 @@ def counter_add_within(
 def insert_once(row: Model) -> bool:
     """Insert a row; False where one with its key is there already, and nothing has changed.
 
-    The primary key is the database's to give. A parallel transaction that inserts the same key
-    is waited for.
+    A parallel transaction that inserts the same key is waited for.
     """
-    connection = connections[router.db_for_write(type(row))]
+    return _insert([row], "ON CONFLICT DO NOTHING") == 1
+
+
+def insert_all(rows: Sequence[Model]) -> None:
+    """Insert rows of one model; what the database gives them, it does not tell.
+
+    Raises:
+        IntegrityError: one with such a key is there already; none was inserted.
+    """
+    if rows:
+        _insert(rows, "")
+
+
+def insert_copy(model: type[Model], changes: dict[str, Any], **where: Any) -> bool:
+    """Insert a copy of the one row that `where` names, with some columns changed; False for none.
+
+    Raises:
+        IntegrityError: such a copy is there already.
+    """
+    connection = connections[router.db_for_write(model)]
     name = connection.ops.quote_name
-    fields = [field for field in row._meta.concrete_fields if not field.primary_key]
+    fields = _given(model)
+    named = {field.attname: field for field in fields}
     columns = ", ".join(name(str(field.column)) for field in fields)
-    values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
-    statement = (
-        f"INSERT INTO {name(row._meta.db_table)} ({columns}) "  # noqa: S608 - the model's names
-        f"VALUES ({_marks(values)}) ON CONFLICT DO NOTHING"
+    copied = ", ".join(
+        "%s" if field.attname in changes else name(str(field.column)) for field in fields
     )
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
+    conditions = " AND ".join(f"{name(str(named[part].column))} = %s" for part in where)
+    table = name(model._meta.db_table)
+    values = [changes[field.attname] for field in fields if field.attname in changes]
+    changed = [field for field in fields if field.attname in changes]
+    parameters = [
+        field.get_db_prep_save(value, connection)
+        for field, value in (
+            *zip(changed, values, strict=True),
+            *((named[part], value) for part, value in where.items()),
+        )
+    ]
+    statement = (
+        f"INSERT INTO {table} ({columns}) "  # noqa: S608 - the model's names
+        f"SELECT {copied} FROM {table} WHERE {conditions}"
+    )
+    with cursor_open(connection) as cursor:
+        cursor.execute(statement, parameters)
         return bool(cursor.rowcount == 1)
 
 
@@ -71,11 +107,36 @@ def _add(
     if at_most is not None:
         statement += f" WHERE {table}.{number} + excluded.{number} <= %s"
         parameters.append(at_most)
-    with connection.cursor() as cursor:
+    with cursor_open(connection) as cursor:
         cursor.execute(f"{statement} RETURNING {number}", parameters)
         row = cursor.fetchone()
     return None if row is None else int(row[0])
 
 
-def _marks(values: list[Any]) -> str:
+def _insert(rows: Sequence[Model], conflict: str) -> int:
+    model = type(rows[0])
+    connection = connections[router.db_for_write(model)]
+    name = connection.ops.quote_name
+    fields = _given(model)
+    columns = ", ".join(name(str(field.column)) for field in fields)
+    values = [
+        field.get_db_prep_save(field.pre_save(row, add=True), connection)
+        for row in rows
+        for field in fields
+    ]
+    marks = ", ".join([f"({_marks(fields)})"] * len(rows))
+    table = name(model._meta.db_table)
+    statement = f"INSERT INTO {table} ({columns}) VALUES {marks} {conflict}"  # noqa: S608 - as above
+    # Texts for many rows are many texts, none of which is worth a plan that is kept.
+    with cursor_open(connection) if len(rows) == 1 else connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return int(cursor.rowcount)
+
+
+def _given(model: type[Model]) -> list[Field[Any, Any]]:
+    """The fields whose values are ours to give: all but a primary key that counts up."""
+    return [field for field in model._meta.concrete_fields if not isinstance(field, AutoField)]
+
+
+def _marks(values: Sequence[Any]) -> str:
     return ", ".join(["%s"] * len(values))

@@ -82,6 +82,7 @@ ADVANCES: dict[JobState, frozenset[JobState]] = {
     JobState.RUNNING: frozenset({JobState.SUBMITTED}),
     JobState.SAVING: frozenset({JobState.SUBMITTED, JobState.RUNNING}),
 }
+HAVE_IMAGE = frozenset({JobState.SUBMITTED, JobState.RUNNING, JobState.SAVING})
 ON_WAY = ["claimed", "submitted", "running", "saving"]
 # How far a worker gets with a job.
 ALL_WAYS = [*ON_WAY, "succeeded", "succeeded", "failed", "requeued"]
@@ -295,7 +296,7 @@ class Jobs(RuleBasedStateMachine):
         """End a job well, if the lease is good for it."""
         image = image_of(lease)
         call = partial(job_succeed, lease, [image], execution_s=seconds)
-        if self.tried(lease, call, {JobState.SAVING}, is_repeated, heeds_cancel=True):
+        if self.tried(lease, call, HAVE_IMAGE, is_repeated, heeds_cancel=True):
             self.made[lease.job_id] = [image.file]
 
     @rule(lease=leases, is_repeated=st.booleans())

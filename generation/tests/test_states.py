@@ -13,8 +13,8 @@ from generation.states import ACTIVE, NEXT, ON_NODE, TERMINAL, JobState, can_fol
 TABLE = {
     JobState.QUEUED: "-x----xx",
     JobState.CLAIMED: "x-x---xx",
-    JobState.SUBMITTED: "x--xx-xx",
-    JobState.RUNNING: "x---x-xx",
+    JobState.SUBMITTED: "x--xxxxx",
+    JobState.RUNNING: "x---xxxx",
     JobState.SAVING: "x----xxx",
     JobState.SUCCEEDED: "--------",
     JobState.FAILED: "--------",

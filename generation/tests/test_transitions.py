@@ -85,7 +85,7 @@ MOVES = {
     ),
     "succeed": Move(
         lambda _, lease, __: job_succeed(lease, [IMAGE], execution_s=2.0),
-        {SAVING},
+        {SUBMITTED, RUNNING, SAVING},
         SUCCEEDED,
         "job.succeeded",
         "settle",
@@ -524,6 +524,20 @@ def test_a_prompt_that_was_never_seen_running_has_begun_when_it_is_saved(
     job_advance(lease, {SUBMITTED}, SAVING)
 
     assert row_of(job.id)["started_at"] is not None
+
+
+@pytest.mark.parametrize("state", [SUBMITTED, RUNNING, SAVING], ids=str)
+def test_a_job_that_succeeds_has_begun_whatever_was_seen_of_it(
+    owner: User, node: Node, submit: Submit, state: JobState
+) -> None:
+    (job,) = submit(owner)
+    lease = bring(job, node, state)
+    began = row_of(job.id)["started_at"]
+
+    job_succeed(lease, [IMAGE], execution_s=2.0)
+
+    row = row_of(job.id)
+    assert row["started_at"] == (began or row["finished_at"])
 
 
 def test_saving_does_not_change_when_the_job_began(owner: User, node: Node, submit: Submit) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db.models import CharField
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from knox.auth import TokenAuthentication
@@ -10,6 +11,13 @@ from knox.models import AuthToken
 from rest_framework.exceptions import AuthenticationFailed
 
 from usage.models import User
+from usage.statements import Select, Slot
+
+_TOKEN = Select(
+    lambda: AuthToken.objects.filter(digest=Slot("digest", CharField())).select_related(
+        "user__plan"
+    )
+)
 
 
 class BearerAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox has no types
@@ -29,8 +37,8 @@ class BearerAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox h
             digest = hash_token(token.decode())
         except UnicodeDecodeError as error:
             raise AuthenticationFailed from error
-        rows = AuthToken.objects.select_related("user__plan")
-        found = rows.filter(digest=digest).first()
+        rows = _TOKEN.objects(digest=digest)
+        found = rows[0] if rows else None
         if found is None or (found.expiry is not None and found.expiry <= timezone.now()):
             raise AuthenticationFailed
         user, _ = self.validate_user(found)

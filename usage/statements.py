@@ -1,0 +1,224 @@
+"""Statements: what the ORM compiled once, run again and again with other values.
+
+Building a query takes Django longer than PostgreSQL takes to answer most of ours, and planning it
+takes PostgreSQL longer than the answer. Where a statement is run several times for each job, its
+text is kept and, by PostgreSQL, its plan; what changes from run to run is a `Slot`. All else stands
+in the text, so that a plan for any values can use the indexes that hold for some rows only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from django.core.exceptions import EmptyResultSet
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+from django.db.models import Expression, Field, Model, QuerySet
+from django.db.models.query import get_related_populators
+from django.db.models.sql import UpdateQuery
+from django.db.transaction import TransactionManagementError
+
+M = TypeVar("M", bound=Model)
+Row = Sequence[Any]
+
+
+class Slot(Expression):
+    """A place in a statement for a value that each run gives by name."""
+
+    def __init__(self, name: str, output_field: Field[Any, Any]) -> None:
+        super().__init__(output_field=output_field)
+        self.name = name
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:  # noqa: ARG002
+        """Take the place of one parameter; the value comes later."""
+        return "%s", [self]
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A statement for one kind of database, and how its rows become what Python knows."""
+
+    sql: str
+    slots: Sequence[Slot]
+    convert: Callable[[Sequence[Row]], Sequence[Row]]
+    read: Callable[[Row], Any]
+    locks: bool = False
+
+    def run(self, values: dict[str, Any]) -> Sequence[Row]:
+        connection = connections[DEFAULT_DB_ALIAS]
+        if self.locks and not connection.in_atomic_block:
+            raise TransactionManagementError("A statement that locks needs a transaction.")
+        parameters = [
+            slot.output_field.get_db_prep_value(values[slot.name], connection)
+            for slot in self.slots
+        ]
+        with cursor_open(connection) as cursor:
+            cursor.execute(self.sql, parameters)
+            return self.convert(cursor.fetchall())
+
+
+class Select(Generic[M]):
+    """A SELECT. `build` gives the queryset, with slots; it is asked once."""
+
+    def __init__(self, build: Callable[[], QuerySet[M, Any]]) -> None:
+        self._build = build
+        self._texts: dict[str, _Text] = {}
+
+    def rows(self, **values: Any) -> Sequence[Row]:
+        """The rows, their columns in the queryset's order.
+
+        Raises:
+            TransactionManagementError: it locks rows, and there is no transaction.
+        """
+        return self._text().run(values)
+
+    def objects(self, **values: Any) -> list[M]:
+        """The rows as objects of the queryset's model, with what it selects beside them.
+
+        Raises:
+            TransactionManagementError: as for `rows`.
+        """
+        text = self._text()
+        return [text.read(row) for row in text.run(values)]
+
+    def _text(self) -> _Text:
+        vendor = connections[DEFAULT_DB_ALIAS].vendor
+        if vendor not in self._texts:
+            self._texts[vendor] = _select_text(self._build())
+        return self._texts[vendor]
+
+
+class Update(Generic[M]):
+    """An UPDATE that answers with the rows that it changed, as they are then.
+
+    `build` gives the queryset and the new values, with slots; it is asked once. PostgreSQL and
+    SQLite both know RETURNING, Django does not use it for updates yet.
+    """
+
+    def __init__(self, build: Callable[[], tuple[QuerySet[M], dict[str, Any]]]) -> None:
+        self._build = build
+        self._texts: dict[str, _Text] = {}
+
+    def objects(self, **values: Any) -> list[M]:
+        """Change the rows; return them, empty where none matched."""
+        vendor = connections[DEFAULT_DB_ALIAS].vendor
+        if vendor not in self._texts:
+            self._texts[vendor] = _update_text(*self._build())
+        text = self._texts[vendor]
+        return [text.read(row) for row in text.run(values)]
+
+
+def cursor_open(connection: BaseDatabaseWrapper) -> CursorWrapper:
+    """A cursor for a statement that comes again: PostgreSQL keeps its plan from the third time on.
+
+    Django's own cursors put the values into the text, so that each is a new one. Close it.
+    """
+    if connection.vendor != "postgresql":
+        return connection.cursor()
+    from django.db.backends.postgresql.base import ServerBindingCursor
+
+    connection.ensure_connection()
+    make: Any = ServerBindingCursor  # psycopg's, by inheritance that its stubs do not know of
+    with connection.wrap_database_errors:
+        cursor = make(connection.connection)
+    if connection.queries_logged:
+        return connection.make_debug_cursor(cursor)
+    return connection.make_cursor(cursor)
+
+
+def update_returning(rows: QuerySet[M], **values: Any) -> list[M]:
+    """An `Update` that is run once: what is run seldom needs no text that is kept."""
+    try:
+        return Update(lambda: (rows, values)).objects()
+    except EmptyResultSet:  # Django sees that no row can match
+        return []
+
+
+def _select_text(queryset: QuerySet[Any, Any]) -> _Text:
+    compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
+    sql, parameters = compiler.as_sql()
+    columns = [column for column, _, _ in compiler.select[: compiler.col_count]]
+    return _Text(
+        *_filled(sql, parameters),
+        _converter(compiler, columns),
+        _reader(compiler),
+        locks=bool(queryset.query.select_for_update),
+    )
+
+
+def _update_text(queryset: QuerySet[Any], values: dict[str, Any]) -> _Text:
+    query = cast("UpdateQuery", queryset.query.chain(UpdateQuery))
+    query.add_update_values(values)
+    query.clear_ordering(force=True)
+    compiler = query.get_compiler(DEFAULT_DB_ALIAS)
+    sql, parameters = compiler.as_sql()
+    if not sql:
+        raise EmptyResultSet
+    model = queryset.model
+    fields = model._meta.concrete_fields
+    quote = connections[DEFAULT_DB_ALIAS].ops.quote_name
+    text, slots = _filled(sql, parameters)
+    returned = ", ".join(quote(str(field.column)) for field in fields)
+    columns = [field.get_col(model._meta.db_table) for field in fields]
+    names = [field.attname for field in fields]
+    return _Text(
+        f"{text} RETURNING {returned}",
+        slots,
+        _converter(compiler, columns),
+        lambda row: model.from_db(DEFAULT_DB_ALIAS, names, row),
+    )
+
+
+def _filled(sql: str, parameters: Sequence[Any]) -> tuple[str, list[Slot]]:
+    """Put what never changes into the text; return it with the slots that are left."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    first, *parts = sql.split("%s")
+    assert len(parts) == len(parameters), sql
+    text, slots = [first], []
+    for parameter, part in zip(parameters, parts, strict=True):
+        if isinstance(parameter, Slot):
+            slots.append(parameter)
+            text.append("%s")
+        else:
+            text.append(_literal(parameter, connection).replace("%", "%%"))
+        text.append(part)
+    return "".join(text), slots
+
+
+def _literal(value: Any, connection: Any) -> str:
+    if connection.vendor == "postgresql":
+        return str(connection.ops.compose_sql("%s", [value]))
+    with connection.cursor() as cursor:
+        # SQLite quotes its own values.
+        return str(cursor.execute("SELECT quote(%s)", [value]).fetchone()[0])
+
+
+def _converter(compiler: Any, columns: Sequence[Any]) -> Callable[[Sequence[Row]], Sequence[Row]]:
+    """What makes Python's values of a database's, for all rows."""
+    converters = compiler.get_converters(columns)
+    return lambda rows: list(compiler.apply_converters(rows, converters)) if converters else rows
+
+
+def _reader(compiler: Any) -> Callable[[Row], Any]:
+    """What makes an object of a row, as Django's own `ModelIterable` does."""
+    info, annotations = compiler.klass_info, compiler.annotation_col_map
+    if info is None:  # the queryset asks for values
+        return lambda row: row
+    fields = info["select_fields"]
+    names = [compiler.select[index][0].target.attname for index in fields]
+    begin, end = fields[0], fields[-1] + 1
+    related: Any = get_related_populators  # whose stubs are those of a later Django
+    populators = related(info, compiler.select, DEFAULT_DB_ALIAS)
+
+    def read(row: Row) -> Any:
+        made = info["model"].from_db(DEFAULT_DB_ALIAS, names, row[begin:end])
+        for populator in populators:
+            populator.populate(row, made)
+        for name, index in annotations.items():
+            setattr(made, name, row[index])
+        return made
+
+    return read
