@@ -6,15 +6,25 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIHandler
+from django.core.signals import request_started
+from django.db import close_old_connections, reset_queries
 from django.http import HttpRequest, HttpResponseBase
+
+_AT_BEGIN = (reset_queries, close_old_connections)
 
 
 class SyncHandler(ASGIHandler):
     """Django's own, which runs what is synchronous in one go.
 
     All our views are synchronous. Django would take the middlewares that can be asynchronous as
-    such, and each of these goes to the request's thread and back for every method that it has.
+    such, and each of these goes to the request's thread and back for every method that it has. So
+    would what Django does at the beginning of each request.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        for receiver in _AT_BEGIN:
+            request_started.disconnect(receiver)
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
         """Build the chain for synchronous calls; `is_async` is Django's and says otherwise."""
@@ -22,6 +32,11 @@ class SyncHandler(ASGIHandler):
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Answer in the request's thread."""
-        respond: Any = sync_to_async(self.get_response, thread_sensitive=True)
+        respond: Any = sync_to_async(self._respond, thread_sensitive=True)
         response: HttpResponseBase = await respond(request)
         return response
+
+    def _respond(self, request: HttpRequest) -> HttpResponseBase:
+        for receiver in _AT_BEGIN:
+            receiver()
+        return self.get_response(request)

@@ -10,21 +10,22 @@ from generation.models import Job
 from generation.scheduling import prompt_jobs_expired
 from generation.transitions import lease_take
 from workers.attempt import attempt_hold
+from workers.chores import Chore
 from workers.failures import Failure, FailureKind
 from workers.members import members_held
 
 log = structlog.get_logger(__name__)
 
 
-def attempt_adopt(job_id: UUID) -> bool:
+def attempt_adopt(job_id: UUID) -> list[Chore] | None:
     """Take up a job whose worker has died, with those that share its prompt.
 
-    False when there is nothing to take up.
+    Returns what is left to do, for which nobody waits; None when there is nothing to take up.
     """
     lease = lease_take(job_id)
     job = Job.objects.select_related("node").filter(id=job_id).first() if lease else None
     if lease is None or job is None:
-        return False
+        return None
     log.info("job adopted", job_id=str(job_id), state=job.state, attempt=lease.attempt)
     pairs = [(lease, job)]
     if job.prompt_id is not None:
@@ -39,6 +40,5 @@ def attempt_adopt(job_id: UUID) -> bool:
         with members_held(pairs) as members:
             for member in members:
                 member.end(failure, node_id=None)
-        return True
-    attempt_hold(pairs, job.node, job.prompt_id, is_adopted=True)
-    return True
+        return []
+    return attempt_hold(pairs, job.node, job.prompt_id, is_adopted=True)

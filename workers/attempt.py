@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -31,6 +32,7 @@ from generation.pace import pace_note
 from generation.scheduling import Claim, prompt_is_wanted
 from generation.states import JobState
 from generation.transitions import Lease, job_cancel_confirmed, job_succeed
+from workers.chores import Chore
 from workers.clients import client_for
 from workers.comfy.client import ComfyClient
 from workers.comfy.errors import ComfyError
@@ -56,6 +58,7 @@ log = structlog.get_logger(__name__)
 
 POLL_S = 1.0  # one verdict a second covers a dead socket and brings a cancellation in time
 UNREACHABLE_S = 8.0  # chosen: longer than a hiccup of a tunnel, shorter than patience
+SAVING_AFTER_S = 0.1  # chosen: a state that nobody could see costs a write and an event
 UNKNOWN_POLLS = 3  # a node that says this often that it knows no such prompt has lost it
 
 # Uploads that go on while the attempt's own thread writes to the database.
@@ -65,16 +68,19 @@ _beside = ThreadPoolExecutor(64, thread_name_prefix="upload")
 draining = threading.Event()
 
 
-def attempt_run(claim: Claim) -> None:
-    """Make the images of claimed jobs."""
+def attempt_run(claim: Claim) -> list[Chore]:
+    """Make the images of claimed jobs; return what is left to do, for which nobody waits."""
     assert claim.job.prompt_id is not None
-    attempt_hold(claim.members, claim.node, claim.job.prompt_id, is_adopted=False)
+    return attempt_hold(claim.members, claim.node, claim.job.prompt_id, is_adopted=False)
 
 
 def attempt_hold(
     pairs: Sequence[tuple[Lease, Job]], node: Node, prompt_id: UUID, *, is_adopted: bool
-) -> None:
-    """Hold the jobs of a prompt, in the order of its outputs, until each has gone on."""
+) -> list[Chore]:
+    """Hold the jobs of a prompt, in the order of its outputs, until each has gone on.
+
+    Returns what is left to do, for which nobody waits.
+    """
     with members_held(pairs) as members:
         try:
             attempt = _Attempt(members, node, prompt_id, is_adopted=is_adopted)
@@ -85,8 +91,9 @@ def attempt_hold(
             failure = Failure("node_failed", problem, FailureKind.INFRASTRUCTURE)
             for member in members:
                 member.end(failure, node_id=node.pk)
-            return
+            return []
         attempt.run()
+        return attempt.chores
 
 
 class _Attempt:
@@ -108,7 +115,8 @@ class _Attempt:
         self.runs_since: float | None = None
         self.reporter = Reporter(members, steps=self.sending.steps)
         self.lead: Job = self.jobs[0]
-        self.fetches = Fetches(self.client, self.jobs)
+        self.chores: list[Chore] = []
+        self.fetches = Fetches(self.client, self.jobs, has_pack=self.sending.has_pack)
         self.log = log.bind(
             job_id=str(self.lead.id),
             attempt=self.lead.attempt,
@@ -190,7 +198,6 @@ class _Attempt:
             named = self._own(self.reporter.files)
             if len(named) >= len(self.jobs):  # fewer, and their places would not be known
                 self.fetches.begin(named)
-                self._advance({JobState.SUBMITTED, JobState.RUNNING}, JobState.SAVING)
             if not looks_now:
                 continue
             if time.monotonic() - self.looked_at >= POLL_S:
@@ -255,10 +262,11 @@ class _Attempt:
             problem = f"the prompt has {len(files)} files for {len(self.jobs)} images"
             raise Failure("node_failed", problem, FailureKind.INFRASTRUCTURE)
         self.fetches.begin(files)
-        self._advance({JobState.SUBMITTED, JobState.RUNNING}, JobState.SAVING)
         execution_s = verdict.execution_s
         if execution_s is not None:
             execution_s /= max(1, Job.objects.filter(prompt_id=self.prompt_id).count())
+        if not self.fetches.has_all_within(SAVING_AFTER_S):
+            self._advance({JobState.SUBMITTED, JobState.RUNNING}, JobState.SAVING)
         for member in self.members:
             try:
                 self._save_one(member, files, execution_s)
@@ -289,10 +297,10 @@ class _Attempt:
             self.members.drop(member, why="lease lost")
             return
         self.members.drop(member, why="job succeeded")
-        thumbnail_save(fetched, image)
+        self.chores.append(partial(thumbnail_save, fetched, image))
         if execution_s is not None:
-            pace_note(job.parameters, execution_s)
-        node_made_image(self.node.pk)
+            self.chores.append(partial(pace_note, job.parameters, execution_s))
+        self.chores.append(partial(node_made_image, self.node.pk))
 
     def _own(self, files: Iterable[OutputFile]) -> list[OutputFile]:
         """The files that this prompt wrote: a server may name an earlier one's."""

@@ -17,6 +17,7 @@ from generation.wakeups import TASK_ADOPT, TASK_RUN, wake
 from workers.adoption import attempt_adopt
 from workers.attempt import attempt_run, draining
 from workers.canary import node_canary
+from workers.chores import chores_do
 from workers.clients import clients_close
 from workers.health import nodes_probe
 from workers.reconciler import reconcile as reconcile_now
@@ -29,17 +30,20 @@ def run(job_id: str) -> None:  # noqa: ARG001 - for the operator who reads the q
         claim = job_claim() if is_free and not draining.is_set() else None
         if claim is None:
             return
-        attempt_run(claim)
+        chores = attempt_run(claim)
     _wake_next()
+    chores_do(chores)
 
 
 @shared_task(name=TASK_ADOPT)
 def adopt(job_id: str) -> None:
     """Take up a job whose worker has died."""
     with _slot() as is_free:
-        is_done = is_free and not draining.is_set() and attempt_adopt(UUID(job_id))
-    if is_done:
+        may_adopt = is_free and not draining.is_set()
+        chores = attempt_adopt(UUID(job_id)) if may_adopt else None
+    if chores is not None:
         _wake_next()
+        chores_do(chores)
 
 
 @shared_task(name="workers.reconcile")

@@ -72,8 +72,7 @@ _STAGES = (
     ("submit until claimed", "asked", "job.claimed"),
     ("claimed until submitted to the node", "job.claimed", "job.submitted"),
     ("submitted until the node begins", "job.submitted", "node begins"),
-    ("node's end until saving", "node ends", "job.saving"),
-    ("saving until succeeded", "job.saving", "job.succeeded"),
+    ("node's end until succeeded", "node ends", "job.succeeded"),
     ("succeeded until the image is there", "job.succeeded", "done"),
 )
 

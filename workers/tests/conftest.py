@@ -8,15 +8,32 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import requests
 
 from generation.models import Node, NodeHealth
+from generation.scheduling import Claim
+from workers.adoption import attempt_adopt
+from workers.attempt import attempt_run
 from workers.canary import abilities_ask
+from workers.chores import chores_do
 from workers.clients import client_for, clients_close
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def attempt(claim: Claim) -> None:
+    """Make claimed jobs' images, with all that is left to do afterwards."""
+    chores_do(attempt_run(claim))
+
+
+def adopt(job_id: UUID) -> bool:
+    """Take up a job whose worker has died; whether there was one to take up."""
+    chores = attempt_adopt(job_id)
+    chores_do(chores or ())
+    return chores is not None
 
 
 class Simulator:

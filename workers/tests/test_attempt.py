@@ -27,12 +27,10 @@ from generation.storage import blob_path, blob_read
 from generation.transitions import lease_take
 from usage.models import LedgerEntry, User
 from usage.quota import usage_of
-from workers.adoption import attempt_adopt
-from workers.attempt import attempt_run
 from workers.clients import client_for
 from workers.comfy.client import ComfyClient
 from workers.comfy.transport import Timeouts
-from workers.tests.conftest import Simulator, node_for
+from workers.tests.conftest import Simulator, adopt, attempt, node_for
 from workers.workflows.abilities import STOCK
 from workers.workflows.build import graph_build
 from workers.workflows.order import Order, Workflow
@@ -50,7 +48,7 @@ def run_to_the_end(job: Job, *, attempts: int = 10) -> Job:
         claim = job_claim()
         if claim is None:
             break
-        attempt_run(claim)
+        attempt(claim)
         job.refresh_from_db()
         if job.finished_at:
             break
@@ -85,7 +83,7 @@ def test_a_job_becomes_an_image_that_follows_its_sketch(
     with Image.open(io.BytesIO(blob_read(image.thumbnail))) as thumbnail:
         assert (thumbnail.format, thumbnail.size) == ("WEBP", (320, 320))
     assert events_of(job)[:3] == ["job.queued", "job.claimed", "job.submitted"]
-    assert events_of(job)[-2:] == ["job.saving", "job.succeeded"]
+    assert events_of(job)[-1] == "job.succeeded"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +169,7 @@ def test_a_node_whose_thread_hangs_is_left_and_gets_nothing_more(
     claim = job_claim()
     assert claim is not None
 
-    attempt_run(claim)
+    attempt(claim)
 
     hanging.refresh_from_db()
     assert hanging.health == NodeHealth.STUCK
@@ -192,7 +190,7 @@ def test_a_prompt_that_moves_but_runs_too_long_is_taken_off_its_node(
     assert claim is not None
     began_at = time.monotonic()
 
-    attempt_run(claim)
+    attempt(claim)
 
     ran_s = time.monotonic() - began_at
     assert ran_s >= settings.PENCIL.run_timeout_s
@@ -215,7 +213,7 @@ def test_a_prompt_that_waits_too_long_behind_another_goes_back_and_is_dropped(
     claim = job_claim()
     assert claim is not None
 
-    attempt_run(claim)
+    attempt(claim)
 
     job.refresh_from_db()
     assert (job.state, job.infrastructure_failures) == (JobState.QUEUED, 1)
@@ -232,7 +230,7 @@ def test_a_node_that_dies_is_left_and_the_job_ends_elsewhere(
     claim = job_claim()
     assert claim is not None
 
-    attempt_run(claim)
+    attempt(claim)
 
     dying.refresh_from_db()
     assert dying.health == NodeHealth.UNREACHABLE
@@ -281,7 +279,7 @@ def test_an_orphaned_attempt_is_adopted_and_runs_once(
         attempt_module.draining.clear()
     assert Job.objects.get(id=job.id).state == JobState.RUNNING
 
-    assert attempt_adopt(job.id)
+    assert adopt(job.id)
 
     job.refresh_from_db()
     assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
@@ -297,7 +295,7 @@ def test_adopting_what_was_claimed_and_never_sent_counts_and_queues_it_again(
     job_claim()
     Job.objects.filter(id=job.id).update(lease_expires_at=Now())
 
-    assert attempt_adopt(job.id)
+    assert adopt(job.id)
 
     job.refresh_from_db()
     assert (job.state, job.infrastructure_failures) == (JobState.QUEUED, 1)
@@ -310,7 +308,7 @@ def test_nobody_adopts_a_job_whose_worker_lives(
     (job,) = submit(owner)
     job_claim()
 
-    assert not attempt_adopt(job.id)
+    assert not adopt(job.id)
 
     job.refresh_from_db()
     assert job.state == JobState.CLAIMED
@@ -327,7 +325,7 @@ def test_a_worker_that_has_lost_its_lease_ends_without_effects(
     assert lease_take(job.id) is not None
     before = events_of(job)
 
-    attempt_run(claim)
+    attempt(claim)
 
     job.refresh_from_db()
     assert job.state == JobState.CLAIMED
@@ -346,7 +344,7 @@ def test_a_node_that_is_frozen_is_noticed(
     simulator.process.send_signal(signal.SIGSTOP)
     monkeypatch.setattr("workers.clients.TIMEOUTS", Timeouts(read_s=0.5, upload_read_s=0.5))
 
-    attempt_run(claim)
+    attempt(claim)
 
     node.refresh_from_db()
     job.refresh_from_db()
@@ -363,7 +361,7 @@ def test_a_black_node_is_quarantined_and_its_jobs_are_made_again_elsewhere(
     node_for(well, "well")
     for claim in claims:
         assert claim is not None
-        attempt_run(claim)
+        attempt(claim)
 
     black.refresh_from_db()
     assert black.health == NodeHealth.QUARANTINED
@@ -440,7 +438,7 @@ def _send_long_prompt(client: ComfyClient) -> UUID:
 
 def _run_in_thread(claim: Any) -> None:
     try:
-        attempt_run(claim)
+        attempt(claim)
     finally:
         connections.close_all()
 

@@ -19,12 +19,11 @@ from generation.states import ON_NODE, TERMINAL, JobState
 from generation.tests.stages import bring, event_types, expire, ledger_kinds, row_of, traces_of
 from generation.transitions import job_advance, job_cancel_request, job_succeed, leases_renew
 from usage.models import User
-from workers.adoption import attempt_adopt
-from workers.attempt import _Attempt, attempt_run
+from workers.attempt import _Attempt
 from workers.failures import Failure, FailureKind
 from workers.members import members_held
 from workers.recall import NotRecallable, job_recall
-from workers.tests.conftest import Simulator, node_for
+from workers.tests.conftest import Simulator, adopt, attempt, node_for
 
 Submit = Callable[..., list[Job]]
 PATIENCE_S = 20.0
@@ -116,7 +115,7 @@ def test_a_job_whose_worker_has_died_comes_back_and_is_not_adopted(
 
     job_recall(job.id)
 
-    assert attempt_adopt(job.id) is False
+    assert adopt(job.id) is False
 
 
 def test_a_job_whose_nodes_row_is_gone_comes_back(owner: User, node: Node, submit: Submit) -> None:
@@ -151,7 +150,7 @@ def test_a_running_job_leaves_its_node_and_the_next_attempt_makes_the_image(
     Job.objects.filter(id=job.id).update(params={**job.params, "steps": 2})
     claim = job_claim()
     assert claim is not None
-    attempt_run(claim)
+    attempt(claim)
     row = row_of(job.id)
     assert (row["state"], row["attempt"]) == (JobState.SUCCEEDED, 2)
     assert ledger_kinds(job.id) == ["reserve", "settle"]
@@ -194,7 +193,7 @@ def _claimed_in_thread() -> threading.Thread:
     assert claim is not None
 
     def work() -> None:
-        attempt_run(claim)
+        attempt(claim)
         connections.close_all()
 
     thread = threading.Thread(target=work)

@@ -18,9 +18,7 @@ from generation.states import JobState
 from generation.storage import blob_read
 from generation.transitions import lease_release
 from usage.models import LedgerEntry, User
-from workers.adoption import attempt_adopt
-from workers.attempt import attempt_run
-from workers.tests.conftest import Simulator, node_for
+from workers.tests.conftest import Simulator, adopt, attempt, node_for
 from workers.tests.test_attempt import run_to_the_end
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,7 +47,7 @@ def states(jobs: list[Job]) -> list[str]:
 
 def in_thread(claim: Claim) -> threading.Thread:
     def work() -> None:
-        attempt_run(claim)
+        attempt(claim)
         connections.close_all()
 
     thread = threading.Thread(target=work)
@@ -71,7 +69,7 @@ def test_four_variations_are_one_prompt_and_four_images(
     node_for(simulator)
     jobs = submit(owner, count=4, sketch=sketch_png("green"))
 
-    attempt_run(claimed())
+    attempt(claimed())
 
     assert states(jobs) == [JobState.SUCCEEDED] * 4
     assert len(simulator.state()["prompts"]) == 1
@@ -85,7 +83,7 @@ def test_a_variation_made_again_alone_is_the_same_image(
 ) -> None:
     node_for(faulty())
     together = submit(owner, count=4, seed=11)
-    attempt_run(claimed())
+    attempt(claimed())
     (alone,) = submit(owner, seed=11, variation=2)
 
     run_to_the_end(alone)
@@ -157,7 +155,7 @@ def test_the_jobs_of_a_dead_worker_are_adopted_together(
     for lease, _ in claim.members:
         lease_release(lease)
 
-    assert attempt_adopt(jobs[1].id)
+    assert adopt(jobs[1].id)
     thread.join(30)
 
     assert states(jobs) == [JobState.SUCCEEDED] * 3
