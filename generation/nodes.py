@@ -7,6 +7,7 @@ pixels show.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Now
@@ -69,13 +71,12 @@ def _locked() -> QuerySet[Node]:
 
 
 _LOCKED = Select(_locked)
-_HELD = Select(
+_ON_NODES = Select(
     lambda: (
-        Job.objects.filter(state__in=ON_NODE, node__isnull=False)
+        Job.objects.filter(state__in=ON_NODE)
         .order_by()
-        .values("node")
-        .annotate(held=Count("prompt_id", distinct=True))
-        .values_list("node", "held")
+        .values_list("node_id", "user_id", "prompt_id", "user__plan__in_flight_limit")
+        .distinct()
     )
 )
 
@@ -84,10 +85,15 @@ _OFFERED = Select(lambda: nodes_usable().values_list("workflows"))
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Nodes that may take a prompt right now, the emptiest first; `usable` counts the full too."""
+    """Nodes that may take a prompt right now, the emptiest first.
+
+    `usable` counts the full ones too; `busy` are the users who have as many prompts on nodes as
+    they may.
+    """
 
     nodes: tuple[Node, ...]
     usable: int
+    busy: frozenset[int]
 
 
 def nodes_with_room() -> Room:
@@ -97,11 +103,18 @@ def nodes_with_room() -> Room:
     claim, a few milliseconds.
     """
     locked = _LOCKED.objects()
+    held: Counter[int] = Counter()
+    in_flight: Counter[int] = Counter()
+    limits: dict[int, int] = {}
     # Asked after the locks, so that what other claims have just put there is counted.
-    held: dict[int, int] = {node_id: count for (node_id, count) in _HELD.rows()}  # noqa: C416
-    free = {node.pk: node.depth - held.get(node.pk, 0) for node in locked}
+    for node_id, user_id, _, limit in _ON_NODES.rows():
+        held[node_id] += 1
+        in_flight[user_id] += 1
+        limits[user_id] = limit or settings.PENCIL.in_flight_limit
+    busy = frozenset(user_id for user_id, count in in_flight.items() if count >= limits[user_id])
+    free = {node.pk: node.depth - held[node.pk] for node in locked}
     with_room = (node for node in locked if free[node.pk] > 0)
-    return Room(tuple(sorted(with_room, key=lambda n: (-free[n.pk], n.pk))), len(locked))
+    return Room(tuple(sorted(with_room, key=lambda n: (-free[n.pk], n.pk))), len(locked), busy)
 
 
 def nodes_room() -> int:

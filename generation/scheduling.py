@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -10,16 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import (
-    Count,
-    Exists,
-    IntegerField,
-    OuterRef,
-    Q,
-    QuerySet,
-    Subquery,
-    TextField,
-)
+from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Coalesce, Now
 
 from generation.models import Job, Node, Share
@@ -62,7 +53,7 @@ def job_claim() -> Claim | None:
     with transaction.atomic():
         room = nodes_with_room()
         for lane in Lane:
-            for turn in _turns(lane) if room.nodes else ():
+            for turn in _turns(lane, room.busy) if room.nodes else ():
                 claim = _claim_for(turn, lane, room.nodes, is_only=room.usable == 1)
                 if claim is not None:
                     return claim
@@ -96,34 +87,30 @@ class _Turn:
     weight: int
 
 
-def _turns(lane: Lane) -> list[_Turn]:
+def _turns(lane: Lane, busy: Collection[int]) -> list[_Turn]:
     """The users whose turn it may be, the one with the least virtual time first.
 
     A few, not one: a job may be taken away between this question and the next.
     """
-    rows = _turns_statement(lane).rows(in_flight_limit=settings.PENCIL.in_flight_limit)
+    # One text for up to 4, one for up to 16 and so on: the places that are left name nobody.
+    places = 4
+    while places < len(busy):
+        places *= 4
+    named = dict.fromkeys(range(places), 0) | dict(enumerate(busy))
+    rows = _turns_statement(lane, places).rows(**{f"busy_{n}": name for n, name in named.items()})
     return [_Turn(user_id, virtual_s, weight) for user_id, virtual_s, weight in rows]
 
 
 @cache
-def _turns_statement(lane: Lane) -> Select[Share]:
-    return Select(lambda: _turns_query(lane))
+def _turns_statement(lane: Lane, busy: int) -> Select[Share]:
+    return Select(lambda: _turns_query(lane, busy))
 
 
-def _turns_query(lane: Lane) -> QuerySet[Share, tuple[int, float, int]]:
+def _turns_query(lane: Lane, busy: int) -> QuerySet[Share, tuple[int, float, int]]:
     own_jobs = _claimable().filter(user=OuterRef("user"), lane=lane)
-    in_flight = (
-        Job.objects.filter(user=OuterRef("user"), state__in=ON_NODE)
-        .order_by()
-        .values("user")
-        .annotate(count=Count("prompt_id", distinct=True))
-        .values("count")
-    )
-    limit = Coalesce("user__plan__in_flight_limit", Slot("in_flight_limit", IntegerField()))
+    others = [~Q(user_id=Slot(f"busy_{number}", IntegerField())) for number in range(busy)]
     return (
-        Share.objects.filter(Q(**{WAITS[lane]: True}), Exists(own_jobs))
-        .alias(in_flight=Coalesce(Subquery(in_flight), 0))
-        .filter(in_flight__lt=limit)
+        Share.objects.filter(Q(**{WAITS[lane]: True}), Exists(own_jobs), *others)
         .annotate(weight=Coalesce("user__plan__weight", 1))
         .order_by("virtual_s", "user_id")
         .values_list("user_id", "virtual_s", "weight")[:TURNS]
