@@ -69,9 +69,7 @@ def foreign_count(made: Iterable[Made], *, wheel: int) -> int:
 
 # Between two moments each: of the client's, or the node's.
 _STAGES = (
-    ("submit until claimed", "asked", "job.claimed"),
-    ("claimed until submitted to the node", "job.claimed", "job.submitted"),
-    ("submitted until the node begins", "job.submitted", "node begins"),
+    ("submit until the node begins", "asked", "node begins"),
     ("node's end until succeeded", "node ends", "job.succeeded"),
     ("succeeded until the image is there", "job.succeeded", "done"),
 )

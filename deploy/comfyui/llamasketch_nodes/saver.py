@@ -6,7 +6,6 @@ ComfyUI runs one prompt at a time on one thread. Whatever a node does there, the
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -139,7 +138,10 @@ class ImageSaver:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that its name holds all of it or nothing, also after a power cut."""
+    """Write a file so that its name holds all of it or nothing.
+
+    Not so after a power cut, which ends the prompt as well: nobody waits for its file then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, since only a rename inside one file system is atomic. ComfyUI lists no
     # hidden files, and nobody knows the name.
@@ -147,8 +149,6 @@ def write_whole(path: Path, data: bytes) -> None:
     try:
         with temporary.open("xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
