@@ -7,6 +7,7 @@ import json
 import secrets
 import threading
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -43,7 +44,7 @@ from generation.params import (
 from generation.payloads import JobPayload, job_payload
 from generation.shares import share_join, share_lock
 from generation.states import ACTIVE, JobState, Lane
-from generation.storage import blob_read, sketch_write
+from generation.storage import blob_read, sketch_keep, sketch_name
 from generation.transitions import job_cancel_queued, job_cancel_request
 from generation.wakeups import wake
 from usage.count_writer import count_later
@@ -59,6 +60,8 @@ log = structlog.get_logger(__name__)
 SKETCHES_AT_ONCE = 4
 READING_WAIT_S = 10.0
 _reading = threading.BoundedSemaphore(SKETCHES_AT_ONCE)
+WRITTEN_WITHIN_S = 10.0  # chosen: a disk that takes longer is as good as full
+_writing = ThreadPoolExecutor(16, thread_name_prefix="sketches")
 
 _ACTIVE = Select(
     lambda: (
@@ -139,15 +142,23 @@ def job_submit(
         # Only a look: the reservation decides. It spares the disk what would be refused anyway.
         quota_check(user, submission.count)
     try:
-        name, params = _pictures_keep(user, submission)
+        pictures = _pictures_read(user, submission)
     except GenerationError:
-        # A picture may be gone, or the disk full, since the request was accepted under this key.
+        # A picture may be gone since the request was accepted under this key.
         first = key_answer(user.pk, idempotency) if idempotency else None
         if first is None:
             raise
         return first
-    draft = _drafted(user, params, sketch=name, count=submission.count, lane=submission.lane)
-    return _accept(user, draft, idempotency=idempotency, caller_hash=caller_hash)
+    # The disk and the database take their time side by side.
+    writes = [_writing.submit(sketch_keep, name, data) for name, data in pictures.data.items()]
+    draft = _drafted(
+        user,
+        pictures.params,
+        sketch=pictures.sketch,
+        count=submission.count,
+        lane=submission.lane,
+    )
+    return _accept(user, draft, writes, idempotency=idempotency, caller_hash=caller_hash)
 
 
 def job_retry(
@@ -168,7 +179,7 @@ def job_retry(
     if job.state not in {JobState.FAILED, JobState.CANCELLED}:
         raise NotRetryable
     draft = _drafted(user, job.parameters, sketch=job.sketch, count=1, lane=Lane(job.lane))
-    return _accept(user, draft, idempotency=idempotency, caller_hash=caller_hash)
+    return _accept(user, draft, (), idempotency=idempotency, caller_hash=caller_hash)
 
 
 def jobs_cancel(jobs: Iterable[Job]) -> None:
@@ -196,16 +207,31 @@ def _check_offered(params: JobParams) -> None:
     raise InvalidInput({field: [sentence]})
 
 
-def _pictures_keep(user: User, submission: Submission) -> tuple[str, JobParams]:
-    """Keep all pictures of a request; return the sketch's name, and parameters with the others'."""
+@dataclass(frozen=True, slots=True)
+class _Pictures:
+    """The pictures of a request, named but not written; `params` has the names of the others."""
+
+    sketch: str
+    params: JobParams
+    data: dict[str, bytes]
+
+
+def _pictures_read(user: User, submission: Submission) -> _Pictures:
+    """Decode all pictures of a request and name them."""
     params = submission.params
+    data: dict[str, bytes] = {}
+
+    def named(picture: Encoded) -> str:
+        name = sketch_name(user.pk, picture.data)
+        data[name] = picture.data
+        return name
+
     sketch = _picture_read(user, submission.sketch, field="sketch")
     if params.mode in ENLARGING:
         params = _enlarged(params, sketch)
     size = (params.width, params.height)
     references = [
-        _picture_keep(user, _picture_read(user, picture, field="references").data)
-        for picture in submission.references
+        named(_picture_read(user, picture, field="references")) for picture in submission.references
     ]
     anchor_image = anchor_mask = ""
     if submission.anchor is not None:
@@ -215,12 +241,11 @@ def _pictures_keep(user: User, submission: Submission) -> tuple[str, JobParams]:
             if (picture.width, picture.height) != size:
                 sentence = f"Give a picture of the image's size, {size[0]}×{size[1]} pixels."
                 raise InvalidInput({field: [sentence]})
-        anchor_image = _picture_keep(user, image.data)
-        anchor_mask = _picture_keep(user, mask.data)
+        anchor_image, anchor_mask = named(image), named(mask)
     params = replace(
         params, references=tuple(references), anchor_image=anchor_image, anchor_mask=anchor_mask
     )
-    return _picture_keep(user, sketch.data), params
+    return _Pictures(named(sketch), params, data)
 
 
 def _enlarged(params: JobParams, source: Encoded) -> JobParams:
@@ -260,14 +285,6 @@ def _picture_read(user: User, picture: Picture, *, field: str) -> Encoded:
         _reading.release()
 
 
-def _picture_keep(user: User, data: bytes) -> str:
-    try:
-        return sketch_write(user.pk, data)
-    except OSError as error:
-        log.exception("picture not kept", user_id=user.pk)
-        raise StorageFull from error
-
-
 @dataclass(frozen=True, slots=True)
 class _Draft:
     """A batch with its jobs, not kept yet, and the answer that says that they are."""
@@ -305,9 +322,17 @@ def _drafted(user: User, params: JobParams, *, sketch: str, count: int, lane: La
 
 
 def _accept(
-    user: User, draft: _Draft, *, idempotency: Idempotency | None, caller_hash: str | None
+    user: User,
+    draft: _Draft,
+    writes: Iterable[Future[None]],
+    *,
+    idempotency: Idempotency | None,
+    caller_hash: str | None,
 ) -> dict[str, Any]:
-    """Keep a draft, at most once for a key, and answer; a used key gets its first answer."""
+    """Keep a draft, at most once for a key, and answer; a used key gets its first answer.
+
+    `writes` bring its pictures to the disk, and must have ended well before it is kept.
+    """
     answer = draft.answer
     with transaction.atomic():
         if idempotency is not None:
@@ -318,6 +343,12 @@ def _accept(
         for job in draft.jobs:
             transaction.on_commit(partial(wake, job.id))
         _draft_insert(user, draft)
+        for write in writes:
+            try:
+                write.result(WRITTEN_WITHIN_S)
+            except OSError as error:  # a disk that takes too long is a TimeoutError, so one too
+                log.exception("picture not kept", user_id=user.pk)
+                raise StorageFull from error
         if caller_hash is not None:
             now, count = draft.batch.created_at, len(draft.jobs)
             transaction.on_commit(partial(count_later, caller_hash, count, now=now))

@@ -18,23 +18,26 @@ TEMPORARY_SUFFIX = ".part"
 TEMPORARY_LIFE = timedelta(hours=1)  # chosen: no write takes a minute
 
 
-def sketch_write(user_id: int, data: bytes) -> str:
-    """Keep a user's sketch under its content's hash and return its name.
+def sketch_name(user_id: int, data: bytes) -> str:
+    """What a user's sketch is called in storage: by its content's hash.
 
     The name holds the owner, so the same drawing by two people is kept twice and neither can
     reach the other's.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    return f"sketches/{user_id}/{digest[:2]}/{digest}.png"
+
+
+def sketch_keep(name: str, data: bytes) -> None:
+    """Write a sketch under its name, unless it is there already.
 
     Raises:
         OSError: the disk is full or cannot be written.
     """
-    digest = hashlib.sha256(data).hexdigest()
-    name = f"sketches/{user_id}/{digest[:2]}/{digest}.png"
-    path = blob_path(name)
     try:
-        os.utime(path)  # young again: the sweep lets it be until a job refers to it
+        os.utime(blob_path(name))  # young again: the sweep lets it be until a job refers to it
     except FileNotFoundError:
         blob_write(name, data)
-    return name
 
 
 def sketch_digest(name: str) -> str:

@@ -20,7 +20,8 @@ from generation.storage import (
     blob_write,
     image_name,
     sketch_digest,
-    sketch_write,
+    sketch_keep,
+    sketch_name,
     temporaries_delete,
 )
 
@@ -37,6 +38,13 @@ def media(tmp_path: Path, settings: Settings) -> Path:
 def files_in(folder: Path) -> list[Path]:
     """All files below a folder."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def keep(user_id: int, data: bytes) -> str:
+    """Keep a user's sketch; return its name."""
+    name = sketch_name(user_id, data)
+    sketch_keep(name, data)
+    return name
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"\0" * 1_000_000], ids=["empty", "one", "large"])
@@ -96,7 +104,7 @@ def test_deleting_twice_does_no_harm() -> None:
 
 
 def test_the_same_drawing_of_one_user_is_kept_once(media: Path) -> None:
-    first, again = sketch_write(1, b"drawing"), sketch_write(1, b"drawing")
+    first, again = keep(1, b"drawing"), keep(1, b"drawing")
 
     assert first == again
     assert len(files_in(media)) == 1
@@ -104,7 +112,7 @@ def test_the_same_drawing_of_one_user_is_kept_once(media: Path) -> None:
 
 
 def test_the_same_drawing_of_two_users_is_kept_twice(media: Path) -> None:
-    names = {sketch_write(1, b"drawing"), sketch_write(2, b"drawing")}
+    names = {keep(1, b"drawing"), keep(2, b"drawing")}
 
     assert len(names) == 2
     assert len(files_in(media)) == 2

@@ -11,7 +11,7 @@ import workers.sending as sending_module
 from conftest import sketch_png
 from generation.models import Job
 from generation.states import JobState
-from generation.storage import sketch_write
+from generation.storage import sketch_keep, sketch_name
 from usage.models import User
 from workers.comfy.client import ComfyClient, UploadedImage
 from workers.comfy.errors import BadReply
@@ -34,9 +34,11 @@ class Renaming:
 
 def test_two_sketches_never_have_one_name_on_a_node() -> None:
     client: Any = Renaming()
-    names = [sketch_write(user_id, sketch_png(c)) for user_id, c in ((1, "navy"), (2, "green"))]
+    sketches = [(1, sketch_png("navy")), (2, sketch_png("green"))]
 
-    for name in names:
+    for user_id, sketch in sketches:
+        name = sketch_name(user_id, sketch)
+        sketch_keep(name, sketch)
         with pytest.raises(BadReply):
             picture_upload(client, name, attempt=1)
 
