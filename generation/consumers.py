@@ -95,11 +95,6 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
         except (ValueError, RecursionError):
             return None
 
-    async def group_messages(self, message: dict[str, Any]) -> None:
-        """Pass on what was published together."""
-        for part in message["messages"]:
-            await self.dispatch(part)
-
     async def job_event(self, message: dict[str, Any]) -> None:
         """Pass an event on, in order and without gaps, whatever order the messages come in."""
         async with self.catching_up:

@@ -12,10 +12,7 @@ from generation.models import Event, EventStream, GeneratedImage, Job, Node
 from generation.payloads import EventPayload, job_payload, preview_url
 from generation.previews import Progress
 from generation.publisher import STAFF_GROUP, publish, publish_to
-from generation.states import TERMINAL
 from usage.upserts import counter_add, insert_all
-
-_URGENT = frozenset(f"job.{state}" for state in TERMINAL)
 
 
 def events_record(
@@ -38,8 +35,7 @@ def events_record(
     insert_all(events)
     for event in events:
         message = {"type": "job.event", "seq": event.seq, "event": event.payload}
-        is_urgent = type_ in _URGENT
-        transaction.on_commit(partial(publish, user_id, message, is_urgent=is_urgent))
+        transaction.on_commit(partial(publish, user_id, message))
 
 
 def progress_publish(job: Job, progress: Progress) -> None:

@@ -1,17 +1,10 @@
-"""The publisher: messages to users' sockets, from any thread, through one event loop.
-
-A message waits a moment for others that go with it: each costs two servers a millisecond, and those
-of a job's beginning come close together, while there is most to do. One that is urgent goes at
-once, and takes those before it along.
-"""
+"""The publisher: messages to users' sockets, from any thread, through one event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -21,8 +14,6 @@ log = structlog.get_logger(__name__)
 
 STAFF_GROUP = "staff"
 SEND_TIMEOUT_S = 5.0
-LINGER_S = 0.015  # chosen: nobody sees it
-TOGETHER_MAX = 64
 # Chosen: seconds of a busy server. Past it messages are dropped: events are rows, and each socket
 # looks for rows that it has not seen.
 BACKLOG_MAX = 2000
@@ -33,17 +24,14 @@ def user_group(user_id: int) -> str:
     return f"user.{user_id}"
 
 
-def publish(user_id: int, message: dict[str, Any], *, is_urgent: bool = False) -> None:
-    """Send to the user's sockets, soon; never waits and never fails.
-
-    Sockets get several at once as `{"type": "group.messages", "messages": [...]}`.
-    """
-    _publisher.send(_Item(user_group(user_id), message, is_urgent))
+def publish(user_id: int, message: dict[str, Any]) -> None:
+    """Send to the user's sockets, soon; never waits and never fails."""
+    _publisher.send(user_group(user_id), message)
 
 
 def publish_to(group: str, message: dict[str, Any]) -> None:
     """Send to a group's sockets, as `publish` does."""
-    _publisher.send(_Item(group, message, is_urgent=False))
+    _publisher.send(group, message)
 
 
 def publisher_drain(timeout_s: float = 5.0) -> None:
@@ -57,26 +45,17 @@ def publisher_flush(timeout_s: float = 2.0) -> None:
         _publisher.drain(timeout_s)
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """A message on its way to a group."""
-
-    group: str
-    message: dict[str, Any]
-    is_urgent: bool
-
-
 class _Publisher:
     """A thread that keeps one event loop, and so one connection to Redis, open."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._queue: asyncio.Queue[_Item] | None = None
+        self._queue: asyncio.Queue[tuple[str, dict[str, Any]]] | None = None
 
-    def send(self, item: _Item) -> None:
+    def send(self, group: str, message: dict[str, Any]) -> None:
         loop = self._started()
-        loop.call_soon_threadsafe(self._enqueue, item)
+        loop.call_soon_threadsafe(self._enqueue, (group, message))
 
     def drain(self, timeout_s: float) -> None:
         if self._loop is not None and self._queue is not None:
@@ -96,43 +75,25 @@ class _Publisher:
         asyncio.set_event_loop(loop)
         loop.run_until_complete(self._send_all())
 
-    def _enqueue(self, item: _Item) -> None:
+    def _enqueue(self, item: tuple[str, dict[str, Any]]) -> None:
         assert self._queue is not None
         try:
             self._queue.put_nowait(item)
         except asyncio.QueueFull:
-            log.warning("message dropped", group=item.group, type=item.message.get("type"))
+            log.warning("message dropped", group=item[0], type=item[1].get("type"))
 
     async def _send_all(self) -> None:
         assert self._queue is not None
         while True:
-            items = await self._take()
-            together: dict[str, list[dict[str, Any]]] = defaultdict(list)
-            for item in items:
-                together[item.group].append(item.message)
-            for group, messages in together.items():
-                await self._send(group, messages)
-            for _ in items:
+            group, message = await self._queue.get()
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    layer: Any = get_channel_layer()
+                    await layer.group_send(group, message)
+            except Exception as error:  # noqa: BLE001 - this thread's outermost loop
+                log.warning("message not sent", group=group, problem=type(error).__name__)
+            finally:
                 self._queue.task_done()
-
-    async def _take(self) -> list[_Item]:
-        """Wait for a message, and a moment for more, unless one is urgent."""
-        assert self._queue is not None
-        items = [await self._queue.get()]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LINGER_S):
-                while not items[-1].is_urgent and len(items) < TOGETHER_MAX:
-                    items.append(await self._queue.get())
-        return items
-
-    async def _send(self, group: str, messages: list[dict[str, Any]]) -> None:
-        one = {"type": "group.messages", "messages": messages} if messages[1:] else messages[0]
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                layer: Any = get_channel_layer()
-                await layer.group_send(group, one)
-        except Exception as error:  # noqa: BLE001 - this thread's outermost loop
-            log.warning("message not sent", group=group, problem=type(error).__name__)
 
 
 _publisher = _Publisher()

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from channels.layers import get_channel_layer
 
-from generation import publisher
 from generation.publisher import publish, publisher_drain, user_group
 from generation.tests.processes import REDIS_AWAY, python_run
 
@@ -22,20 +21,11 @@ async def listener(user_id: int) -> tuple[Any, str]:
     return layer, channel
 
 
-async def heard(layer: Any, channel: str) -> list[dict[str, Any]]:
-    """The next messages, which came together."""
+async def heard(layer: Any, channel: str) -> dict[str, Any]:
+    """The next message."""
     async with asyncio.timeout(10):
         message: dict[str, Any] = await layer.receive(channel)
-    messages: list[dict[str, Any]] = message.get("messages", [message])
-    return messages
-
-
-async def numbers_heard(layer: Any, channel: str, count: int) -> list[Any]:
-    """The numbers of the next messages."""
-    numbers: list[Any] = []
-    while len(numbers) < count:
-        numbers += [message["number"] for message in await heard(layer, channel)]
-    return numbers
+        return message
 
 
 @pytest.mark.asyncio
@@ -45,7 +35,7 @@ async def test_messages_reach_their_user_in_order() -> None:
     for number in range(20):
         publish(101, {"type": "job.event", "number": number})
 
-    assert await numbers_heard(layer, channel, 20) == list(range(20))
+    assert [(await heard(layer, channel))["number"] for _ in range(20)] == list(range(20))
     await layer.flush()
 
 
@@ -56,7 +46,7 @@ async def test_nobody_hears_what_is_for_somebody_else() -> None:
     publish(103, {"type": "job.event", "number": "for 103"})
     publish(102, {"type": "job.event", "number": "for 102"})
 
-    assert await numbers_heard(layer, channel, 1) == ["for 102"]
+    assert (await heard(layer, channel))["number"] == "for 102"
     await layer.flush()
 
 
@@ -70,41 +60,11 @@ async def test_any_thread_may_publish() -> None:
     ]
     for thread in threads:
         thread.start()
-    numbers = set(await numbers_heard(layer, channel, 10))
+    numbers = {(await heard(layer, channel))["number"] for _ in threads}
     for thread in threads:
         thread.join()
 
     assert numbers == set(range(10))
-    await layer.flush()
-
-
-@pytest.mark.asyncio
-async def test_what_is_urgent_goes_at_once_with_all_before_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(publisher, "LINGER_S", 60.0)
-    layer, channel = await listener(106)
-
-    for number in range(3):
-        publish(106, {"type": "job.event", "number": number})
-    publish(106, {"type": "job.event", "number": "urgent"}, is_urgent=True)
-
-    assert [message["number"] for message in await heard(layer, channel)] == [0, 1, 2, "urgent"]
-    await layer.flush()
-
-
-@pytest.mark.asyncio
-async def test_no_more_than_so_many_go_together() -> None:
-    layer, channel = await listener(107)
-    count = 2 * publisher.TOGETHER_MAX + 1
-
-    for number in range(count):
-        publish(107, {"type": "job.event", "number": number})
-
-    sizes: list[int] = []
-    while sum(sizes) < count:
-        sizes.append(len(await heard(layer, channel)))
-    assert max(sizes) <= publisher.TOGETHER_MAX
     await layer.flush()
 
 
