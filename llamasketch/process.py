@@ -1,8 +1,9 @@
-"""The process: how Python and the C library share it among threads that do a little each."""
+"""The process: how Python and the C library serve threads that do a little each."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 from contextlib import suppress
 
@@ -18,9 +19,15 @@ _ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
 _MALLOC = ((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 32 * 2**20), (_TRIM_THRESHOLD, 64 * 2**20))
 
 
+# Requests leave next to no cycles behind, and each look for them stops all threads: measured, 3 %
+# of a submission, and 10 ms of the slowest.
+_GARBAGE = (20_000, 20, 50)
+
+
 def process_tune() -> None:
-    """Set both for this process; where the C library is another than glibc, the first alone."""
+    """Set all that for this process; where the C library is not glibc, not the memory's part."""
     sys.setswitchinterval(SWITCH_S)
+    gc.set_threshold(*_GARBAGE)
     with suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in _MALLOC:

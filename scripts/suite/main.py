@@ -27,6 +27,8 @@ FAILURE_LINES = 80
 STEP_WITHIN_S = 1800.0  # chosen: several times what the slowest takes on two cores
 # Tests in one process each core: each has a data directory and a Valkey of its own.
 IN_PROCESS = ("-m", "not process", "-n", "auto", "--maxprocesses", "8")
+# They wait for leases and timeouts most of their time, so two files of them side by side.
+PROCESS = ("-m", "process", "-n", "2", "--dist", "loadfile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class _Suite:
                 )  # fmt: skip
                 self._run(step, environment)
         if not self._flags.fast:
-            self._run(steps.pytest("process tests", "-m", "process", environment={}), environment)
+            self._run(steps.pytest("process tests", *PROCESS, environment={}), environment)
             if not self._flags.sqlite_only:
                 self._run_chaos(environment)
             self._run_browser(environment)

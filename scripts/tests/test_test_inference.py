@@ -28,12 +28,7 @@ def start() -> Iterator[Start]:
     def begin(*flags: str) -> str:
         simulator = [sys.executable, "-m", "workers.comfy.simulator", "--port", "0"]
         command = [*simulator, "--step-seconds", "0.05", *flags]
-        process = subprocess.Popen(
-            [*command, "--step-seconds", "0.05", *flags],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         processes.append(process)
         assert process.stdout is not None
         return str(process.stdout.readline().split()[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,9 @@ class Simulator:
     """A simulator process on a port of its own."""
 
     def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "workers.comfy.simulator", "--port", "0", *arguments]
+        self.folder = tempfile.TemporaryDirectory(prefix="llamasketch-simulator-")
+        command = [sys.executable, "-m", "workers.comfy.simulator", "--port", "0"]
+        command += ["--data-dir", self.folder.name, *arguments]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().split()[-1]
@@ -57,6 +60,7 @@ class Simulator:
         self.process.wait(10)
         if self.process.stdout is not None:
             self.process.stdout.close()
+        self.folder.cleanup()
 
 
 @pytest.fixture(scope="session")
