@@ -77,7 +77,7 @@ def test_a_request_goes_to_its_thread_once_for_all_middlewares_and_the_view(
     status, body = asyncio.run(answer_of(SyncHandler(), "/plain"))
 
     assert (status, body) == (200, "plain")
-    assert len(handed) == 3  # the signal of its begin, the answer, the signal of its end
+    assert len(handed) == 2  # the answer, and the signal of its end
 
 
 def test_requests_at_once_do_not_wait_for_each_other() -> None:
