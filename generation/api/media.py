@@ -16,7 +16,6 @@ from generation.images import image_check, thumbnail_encode
 from generation.models import GeneratedImage
 from generation.previews import preview_get
 from generation.selectors import image_get, job_get
-from generation.states import ON_NODE
 from generation.storage import blob_read, blob_write
 from usage.api.views import caller
 
@@ -64,9 +63,11 @@ class PreviewView(APIView):
 
     @extend_schema(operation_id="preview_get", responses={(200, "image/jpeg"): OpenApiTypes.BINARY})
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
-        """Return the newest preview; 404 once the job has ended or before its first step."""
-        job = job_get(caller(request), job_id)
-        data = preview_get(job.id) if job.state in ON_NODE else None
+        """Return the newest preview, while it is kept; 404 before the job's first step.
+
+        A job that has just ended has it still: a page asks for what it was told a moment ago.
+        """
+        data = preview_get(job_get(caller(request), job_id).id)
         if data is None:
             raise NotFound("preview")
         return _bytes(data, "image/jpeg", NOT_AT_ALL)

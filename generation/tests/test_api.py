@@ -836,14 +836,16 @@ def test_a_job_without_a_preview_has_none(
 
 
 @pytest.mark.parametrize("state", sorted(TERMINAL), ids=str)
-def test_a_job_that_has_ended_has_no_preview(
+def test_a_job_that_has_just_ended_has_its_preview_still(
     api: APIClient, owner: User, node: Node, submit: Submit, valkey: redis.Redis, state: JobState
 ) -> None:
     (job,) = submit(owner)
     progress_put(job.id, Progress(1, 4, 1), preview=b"jpeg")
     bring(job, node, state)
 
-    assert api.get(f"/api/jobs/{job.id}/preview").status_code == 404
+    response = api.get(f"/api/jobs/{job.id}/preview")
+
+    assert (response.status_code, response.content) == (200, b"jpeg")
 
 
 def test_a_picture_whose_file_is_gone_is_not_found(api: APIClient, finished: Job) -> None:

@@ -147,7 +147,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description Return the newest preview; 404 once the job has ended or before its first step. */
+        /**
+         * @description Return the newest preview, while it is kept; 404 before the job's first step.
+         *
+         *     A job that has just ended has it still: a page asks for what it was told a moment ago.
+         */
         get: operations["preview_get"];
         put?: never;
         post?: never;
