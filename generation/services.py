@@ -47,6 +47,7 @@ from generation.states import ACTIVE, JobState, Lane
 from generation.storage import blob_read, sketch_keep, sketch_name
 from generation.transitions import job_cancel_queued, job_cancel_request
 from generation.wakeups import wake
+from usage.connections import connection_lend
 from usage.count_writer import count_later
 from usage.models import User
 from usage.plans import terms_of
@@ -273,8 +274,7 @@ def _picture_read(user: User, picture: Picture, *, field: str) -> Encoded:
     else:
         data = picture
     if not _reading.acquire(blocking=False):
-        if connection.vendor == "postgresql" and not connection.in_atomic_block:
-            connection.close()  # back to the pool: others need it while this one waits
+        connection_lend()
         if not _reading.acquire(timeout=READING_WAIT_S):
             raise Busy
     try:

@@ -18,7 +18,7 @@ class SyncHandler(ASGIHandler):
 
     All our views are synchronous. Django would take the middlewares that can be asynchronous as
     such, and each of these goes to the request's thread and back for every method that it has. So
-    would what Django does at the beginning of each request.
+    would what Django does at the beginning of each request, which this takes over for its process.
     """
 
     def __init__(self) -> None:

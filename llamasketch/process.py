@@ -19,8 +19,8 @@ _ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
 _MALLOC = ((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 32 * 2**20), (_TRIM_THRESHOLD, 64 * 2**20))
 
 
-# Requests leave next to no cycles behind, and each look for them stops all threads: measured, 3 %
-# of a submission, and 10 ms of the slowest.
+# Requests leave next to no cycles behind, and a look for them among all objects stops all threads.
+# Measured over 480 submissions each: the slowest took 87 ms, two above 70; with this it took 18.
 _GARBAGE = (20_000, 20, 50)
 
 

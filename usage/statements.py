@@ -8,7 +8,7 @@ in the text, so that a plan for any values can use the indexes that hold for som
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -47,7 +47,7 @@ class _Text:
     read: Callable[[Row], Any]
     locks: bool = False
 
-    def run(self, values: dict[str, Any]) -> Sequence[Row]:
+    def run(self, values: Mapping[str, Any]) -> Sequence[Row]:
         connection = connections[DEFAULT_DB_ALIAS]
         if self.locks and not connection.in_atomic_block:
             raise TransactionManagementError("A statement that locks needs a transaction.")
@@ -60,55 +60,51 @@ class _Text:
             return self.convert(cursor.fetchall())
 
 
-class Select(Generic[M]):
-    """A SELECT. `build` gives the queryset, with slots; it is asked once."""
+class _Statement(Generic[M]):
+    """A statement, written when it is first run and kept."""
 
-    def __init__(self, build: Callable[[], QuerySet[M, Any]]) -> None:
-        self._build = build
-        self._texts: dict[str, _Text] = {}
+    def __init__(self, write: Callable[[], _Text]) -> None:
+        self._write = write
+        self._text: _Text | None = None
 
     def rows(self, **values: Any) -> Sequence[Row]:
-        """The rows, their columns in the queryset's order.
+        """Run it; return its rows, their columns in the queryset's order.
 
         Raises:
             TransactionManagementError: it locks rows, and there is no transaction.
         """
-        return self._text().run(values)
+        return self._written().run(values)
 
     def objects(self, **values: Any) -> list[M]:
-        """The rows as objects of the queryset's model, with what it selects beside them.
+        """Run it; return its rows as objects of the queryset's model, empty where none matched.
 
         Raises:
             TransactionManagementError: as for `rows`.
         """
-        text = self._text()
+        text = self._written()
         return [text.read(row) for row in text.run(values)]
 
-    def _text(self) -> _Text:
-        vendor = connections[DEFAULT_DB_ALIAS].vendor
-        if vendor not in self._texts:
-            self._texts[vendor] = _select_text(self._build())
-        return self._texts[vendor]
+    def _written(self) -> _Text:
+        if self._text is None:
+            self._text = self._write()
+        return self._text
 
 
-class Update(Generic[M]):
+class Select(_Statement[M]):
+    """A SELECT. `build` gives the queryset, with slots; it is asked once."""
+
+    def __init__(self, build: Callable[[], QuerySet[M, Any]]) -> None:
+        super().__init__(lambda: _select_text(build()))
+
+
+class Update(_Statement[M]):
     """An UPDATE that answers with the rows that it changed, as they are then.
 
-    `build` gives the queryset and the new values, with slots; it is asked once. PostgreSQL and
-    SQLite both know RETURNING, Django does not use it for updates yet.
+    `build` gives the queryset and the new values, with slots; it is asked once.
     """
 
     def __init__(self, build: Callable[[], tuple[QuerySet[M], dict[str, Any]]]) -> None:
-        self._build = build
-        self._texts: dict[str, _Text] = {}
-
-    def objects(self, **values: Any) -> list[M]:
-        """Change the rows; return them, empty where none matched."""
-        vendor = connections[DEFAULT_DB_ALIAS].vendor
-        if vendor not in self._texts:
-            self._texts[vendor] = _update_text(*self._build())
-        text = self._texts[vendor]
-        return [text.read(row) for row in text.run(values)]
+        super().__init__(lambda: _update_text(*build()))
 
 
 def cursor_open(connection: BaseDatabaseWrapper) -> CursorWrapper:
@@ -130,11 +126,14 @@ def cursor_open(connection: BaseDatabaseWrapper) -> CursorWrapper:
 
 
 def update_returning(rows: QuerySet[M], **values: Any) -> list[M]:
-    """An `Update` that is run once: what is run seldom needs no text that is kept."""
+    """Update rows and return them as they are then, once: what is run seldom is not kept."""
     try:
-        return Update(lambda: (rows, values)).objects()
+        returning = _returning(rows, values)
     except EmptyResultSet:  # Django sees that no row can match
         return []
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute(returning.sql, returning.parameters)
+        return [returning.read(row) for row in returning.convert(cursor.fetchall())]
 
 
 def _select_text(queryset: QuerySet[Any, Any]) -> _Text:
@@ -149,24 +148,37 @@ def _select_text(queryset: QuerySet[Any, Any]) -> _Text:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Returning:
+    """An UPDATE … RETURNING as the ORM compiles it."""
+
+    sql: str
+    parameters: Sequence[Any]
+    convert: Callable[[Sequence[Row]], Sequence[Row]]
+    read: Callable[[Row], Any]
+
+
 def _update_text(queryset: QuerySet[Any], values: dict[str, Any]) -> _Text:
+    returning = _returning(queryset, values)
+    return _Text(*_filled(returning.sql, returning.parameters), returning.convert, returning.read)
+
+
+def _returning(queryset: QuerySet[Any], values: dict[str, Any]) -> _Returning:
+    """PostgreSQL and SQLite both know RETURNING, Django does not use it for updates yet."""
     query = cast("UpdateQuery", queryset.query.chain(UpdateQuery))
     query.add_update_values(values)
     query.clear_ordering(force=True)
     compiler = query.get_compiler(DEFAULT_DB_ALIAS)
     sql, parameters = compiler.as_sql()
-    if not sql:
-        raise EmptyResultSet
     model = queryset.model
     fields = model._meta.concrete_fields
     quote = connections[DEFAULT_DB_ALIAS].ops.quote_name
-    text, slots = _filled(sql, parameters)
     returned = ", ".join(quote(str(field.column)) for field in fields)
     columns = [field.get_col(model._meta.db_table) for field in fields]
     names = [field.attname for field in fields]
-    return _Text(
-        f"{text} RETURNING {returned}",
-        slots,
+    return _Returning(
+        f"{sql} RETURNING {returned}",
+        parameters,
         _converter(compiler, columns),
         lambda row: model.from_db(DEFAULT_DB_ALIAS, names, row),
     )
@@ -204,7 +216,7 @@ def _converter(compiler: Any, columns: Sequence[Any]) -> Callable[[Sequence[Row]
 
 def _reader(compiler: Any) -> Callable[[Row], Any]:
     """What makes an object of a row, as Django's own `ModelIterable` does."""
-    info, annotations = compiler.klass_info, compiler.annotation_col_map
+    info = compiler.klass_info
     if info is None:  # the queryset asks for values
         return lambda row: row
     fields = info["select_fields"]
@@ -217,8 +229,6 @@ def _reader(compiler: Any) -> Callable[[Row], Any]:
         made = info["model"].from_db(DEFAULT_DB_ALIAS, names, row[begin:end])
         for populator in populators:
             populator.populate(row, made)
-        for name, index in annotations.items():
-            setattr(made, name, row[index])
         return made
 
     return read

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError
 
 from generation.models import Job, Node, NodeDuty, NodeHealth
 from generation.nodes import (
@@ -32,6 +32,7 @@ from generation.pace import pace_note
 from generation.scheduling import Claim, prompt_is_wanted
 from generation.states import JobState
 from generation.transitions import Lease, job_cancel_confirmed, job_succeed
+from usage.connections import connection_lend
 from workers.chores import Chore
 from workers.clients import client_for
 from workers.comfy.client import ComfyClient
@@ -39,20 +40,14 @@ from workers.comfy.errors import ComfyError
 from workers.comfy.mailboxes import Follower
 from workers.comfy.protocol import OutputFile
 from workers.comfy.records import PromptStatus, Verdict
-from workers.failures import (
-    Failure,
-    FailureKind,
-    failure_of_verdict,
-)
+from workers.failures import Failure, FailureKind, failure_of_verdict
 from workers.fetches import Fetches
 from workers.members import Member, Members, members_held
 from workers.prompts import memory_free, prompt_runs, prompt_stop, prompt_supersede
 from workers.reporter import Reporter
 from workers.saver import image_save, thumbnail_save
 from workers.sending import Sending
-from workers.workflows.build import (
-    is_output_of,
-)
+from workers.workflows.build import is_output_of
 
 log = structlog.get_logger(__name__)
 
@@ -187,12 +182,11 @@ class _Attempt:
         unknown = 0
         while True:
             if not self.reporter.files:  # else the end is near
-                _connection_lend()
+                connection_lend()
             looks_now = self.reporter.take(follower, POLL_S)
             if draining.is_set():
                 raise _Draining
-            if self.reporter.has_lost_events:
-                self.hears_events = False
+            self.hears_events &= not self.reporter.has_lost_events
             if self.reporter.has_started:
                 self._advance({JobState.SUBMITTED}, JobState.RUNNING)
             named = self._own(self.reporter.files)
@@ -392,12 +386,6 @@ class _Attempt:
     def _end(self, member: Member, failure: Failure) -> None:
         member.end(failure, node_id=self.node.pk)
         self.members.drop(member, why="attempt ended")
-
-
-def _connection_lend() -> None:
-    """Give the thread's database connection back while it waits: there are fewer than threads."""
-    if connection.vendor == "postgresql" and not connection.in_atomic_block:
-        connection.close()
 
 
 class _NothingLeft(Exception):

@@ -43,7 +43,7 @@ IMAGE_BYTES_MAX = 64 * 1024 * 1024
 PAUSES_S = (0.01, 0.01, 0.02, 0.02, 0.04, 0.08, 0.2, 0.4, 0.8, 1.6, 3.2)
 # How long the node pack may hold its answer while a file waits to be written; how long to ask; and
 # how long to pause in between, for an older pack answers at once.
-WRITTEN_WITHIN_S, WAITING_MAX_S, WAITING_PAUSE_S = 4.0, 60.0, 0.02
+WRITTEN_WITHIN_S, WAITING_MAX_S, WAITING_PAUSE_S = 2.5, 60.0, 0.02
 LOOK_EVERY_S = 1.0
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 # Chosen: each waits for a node most of its time, and a node that hangs holds eight at most.

@@ -284,7 +284,7 @@ class ComfyClient:
     ) -> Mapping[str, SaveState]:
         """Ask what became of the files that the node pack promised in a subfolder, by their names.
 
-        With `name` and `wait_s`, of at most half the read timeout, the answer comes as soon as that
+        With `name` and `wait_s`, at most half the read timeout, the answer comes as soon as that
         file waits no more, or after so many seconds; a pack older than 1.1 answers at once.
 
         A file that waits is worth waiting for, one that failed is not. A file that is not among

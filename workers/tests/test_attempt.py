@@ -86,6 +86,24 @@ def test_a_job_becomes_an_image_that_follows_its_sketch(
     assert events_of(job)[-1] == "job.succeeded"
 
 
+@pytest.mark.parametrize(("encode_s", "is_told"), [("0", False), ("0.6", True)])
+def test_saving_is_told_where_files_take_a_moment(
+    owner: User, submit: Submit, encode_s: str, is_told: bool
+) -> None:
+    simulator = Simulator("--step-seconds", "0.02", "--pack", "--encode-seconds", encode_s)
+    try:
+        node_for(simulator)
+        (job,) = submit(owner)
+
+        run_to_the_end(job)
+    finally:
+        simulator.stop()
+
+    assert job.state == JobState.SUCCEEDED
+    assert job.images.get().content_type == "image/webp"
+    assert ("job.saving" in events_of(job)) is is_told
+
+
 @pytest.mark.parametrize(
     ("fault", "failures"),
     [

@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from urllib.parse import quote
@@ -74,26 +75,40 @@ class Gate:
         return b"whole"
 
 
-@pytest.mark.parametrize("wait_s", ["60", "1e9", "inf"])
-def test_the_answer_waits_for_a_file_that_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_s: str
-) -> None:
+@dataclass(frozen=True)
+class Promised:
+    """A file that is written once the gate is opened, and the route that tells of it."""
+
+    gate: Gate
+    route: web.RouteDef
+    name: str
+
+
+@pytest.fixture
+def promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Promised]:
+    """Promise a file in the subfolder `a`."""
     gate = Gate()
     saver = ImageSaver(encode=gate)
     route = route_of(saver, monkeypatch)
     (file,) = saver.save([picture()], root=tmp_path, prefix="a/c", image_format="png", quality=1)
+    yield Promised(gate, route, file.name)
+    gate.opened.set()
+    saver.close(timeout_s=PATIENCE_S)
 
+
+@pytest.mark.parametrize("wait_s", ["60", "1e9", "inf"])
+def test_the_answer_waits_for_a_file_that_is_named(promised: Promised, wait_s: str) -> None:
     async def ask() -> tuple[bool, object]:
-        asked = asyncio.create_task(_answer(route, "a", f"&name={file.name}&wait_s={wait_s}"))
+        more = f"&name={promised.name}&wait_s={wait_s}"
+        asked = asyncio.create_task(_answer(promised.route, "a", more))
         _, waiting = await asyncio.wait([asked], timeout=0.2)
-        gate.opened.set()
+        promised.gate.opened.set()
         return bool(waiting), await asyncio.wait_for(asked, PATIENCE_S)
 
     was_held, reply = asyncio.run(ask())
-    saver.close(timeout_s=PATIENCE_S)
 
     assert was_held
-    assert reply == {"files": {file.name: {"state": "written", "error": ""}}}
+    assert reply == {"files": {promised.name: {"state": "written", "error": ""}}}
 
 
 @pytest.mark.parametrize(
@@ -102,18 +117,13 @@ def test_the_answer_waits_for_a_file_that_is_named(
     + [f"&name={{name}}&wait_s={text}" for text in ("0", "-1", "nan", "soon", "0.01")],
 )
 def test_any_other_answer_comes_at_once_or_when_the_time_is_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str
+    promised: Promised, more: str
 ) -> None:
-    gate = Gate()
-    saver = ImageSaver(encode=gate)
-    route = route_of(saver, monkeypatch)
-    (file,) = saver.save([picture()], root=tmp_path, prefix="a/c", image_format="png", quality=1)
+    answer = _answer(promised.route, "a", more.format(name=promised.name))
 
-    reply = asyncio.run(asyncio.wait_for(_answer(route, "a", more.format(name=file.name)), 5))
-    gate.opened.set()
-    saver.close(timeout_s=PATIENCE_S)
+    reply = asyncio.run(asyncio.wait_for(answer, 5))
 
-    assert reply == {"files": {file.name: {"state": "waiting", "error": ""}}}
+    assert reply == {"files": {promised.name: {"state": "waiting", "error": ""}}}
 
 
 def test_without_a_server_there_is_no_route_and_no_error(
