@@ -73,7 +73,9 @@ def abilities_ask(client: ComfyClient) -> Abilities:
         for file in found.options(input_name)
     }
     there = frozenset(name for name, found in classes.items() if found is not None)
-    return Abilities(classes=there, models=frozenset(models))
+    saver = classes["LlamaSketchSaveImage"]
+    formats = frozenset(saver.options("format") if saver is not None else ())
+    return Abilities(classes=there, models=frozenset(models), formats=formats)
 
 
 def _check_picture(client: ComfyClient, node_id: int, abilities: Abilities) -> None:

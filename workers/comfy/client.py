@@ -19,17 +19,19 @@ from urllib.parse import quote
 from uuid import UUID
 
 from workers.comfy.connection import Connection, SocketTimeouts
+from workers.comfy.downloads import FetchedFile, answer_receive, image_receive
 from workers.comfy.errors import (
     BadReply,
     ComfyError,
     FileMissing,
-    FileTooLarge,
+    FileWaiting,
     NodeUnreachable,
     OutcomeUnknown,
     Refused,
-    TruncatedFile,
+    SaveFailed,
 )
-from workers.comfy.images import ImageReceiver, content_name
+from workers.comfy.images import content_name
+from workers.comfy.json_object import JsonObject
 from workers.comfy.mailboxes import Follower
 from workers.comfy.node_info import NodeClass, SystemStats, node_class_from_reply, stats_from_reply
 from workers.comfy.prompt_routes import PromptRoutes, encoded
@@ -38,7 +40,9 @@ from workers.comfy.records import (
     PromptStatus,
     QueueState,
     SaveState,
+    SaveStatus,
     Verdict,
+    save_state_from_reply,
     saves_from_reply,
 )
 from workers.comfy.refusals import refusal_from_body, refusal_from_reply
@@ -73,14 +77,6 @@ class Submission:
 
     prompt_id: str
     number: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class FetchedFile:
-    """A whole image; `size_bytes` is what was written."""
-
-    size_bytes: int
-    content_type: str
 
 
 class ComfyClient:
@@ -260,24 +256,43 @@ class ComfyClient:
         with self._transport.stream("/view", params=params) as (response, parts):
             if response.status_code == 404:
                 raise FileMissing("The server does not have the file, not yet or not any more.")
-            if response.status_code != 200:
-                raise Refused(
-                    f"The server refused the file (HTTP {response.status_code}).",
-                    status=response.status_code,
-                )
-            announced = response.headers.get("Content-Length", "")
-            expected = int(announced) if announced.isdecimal() else None
-            if expected is not None and expected > max_bytes:
-                raise FileTooLarge(f"The file has {expected} bytes, more than {max_bytes}.")
-            receiver = ImageReceiver(destination)
-            for part in parts:
-                if receiver.received_bytes + len(part) > max_bytes:
-                    raise FileTooLarge(f"The file has more than {max_bytes} bytes.")
-                receiver.feed(part)
-        if expected is not None and receiver.received_bytes != expected:
-            raise TruncatedFile(f"Of {expected} bytes {receiver.received_bytes} came.")
-        content_type = receiver.finish()
-        return FetchedFile(receiver.written_bytes, content_type)
+            return image_receive(response, parts, destination, max_bytes=max_bytes)
+
+    def fetch_promised(
+        self,
+        file: OutputFile,
+        destination: BinaryIO,
+        *,
+        max_bytes: int,
+        wait_s: float,
+        is_early: bool = False,
+    ) -> FetchedFile:
+        """Write an image that the node pack has promised, as `fetch` does, once it is written.
+
+        One request for what `save_states` and `fetch` do in two. The answer comes as soon as the
+        file is there or failed, or after `wait_s`, at most half the read timeout. With `is_early`
+        the file need not be promised yet: so long the pack waits for that, too.
+
+        Raises:
+            FileMissing: it may be there all the same, ask `fetch`: a pack older than 1.2, or none,
+                gives no files, and one that was restarted has forgotten them.
+            FileWaiting: it is not written yet; ask again.
+            SaveFailed: it never comes.
+            TruncatedFile, FileTooLarge, NodeUnreachable, BadReply: as `fetch`.
+        """
+        params = {"subfolder": file.subfolder, "name": file.name, "wait_s": f"{wait_s:g}"}
+        if is_early:
+            params["early"] = "1"
+        with self._transport.stream("/llamasketch/file", params=params) as (response, parts):
+            if response.status_code not in (202, 404, 405, 409):
+                return image_receive(response, parts, destination, max_bytes=max_bytes)
+            answer = answer_receive(parts)
+            if response.status_code in (404, 405):
+                raise FileMissing("The server does not know the file, or has no such route.")
+        state = save_state_from_reply(JsonObject.parse(answer, where="file"))
+        if state.state is SaveStatus.FAILED:
+            raise SaveFailed(state.error)
+        raise FileWaiting("The server has not written the file yet.")
 
     def save_states(
         self, subfolder: str, *, name: str = "", wait_s: float = 0.0

@@ -8,6 +8,8 @@
     ├── BadReply             an answer that ComfyUI's interface does not allow
     └── FileError
         ├── FileMissing      no such file: not yet, or not any more
+        ├── FileWaiting      the node pack has promised it and not written it yet
+        ├── SaveFailed       the node pack could not write it: it never comes
         ├── TruncatedFile    empty, or it ends before its format says it does
         └── FileTooLarge     more bytes than the caller takes
 
@@ -130,6 +132,26 @@ class FileMissing(FileError):
     """The server has no such file; with the node pack it may come a moment later."""
 
     code = "file_missing"
+
+
+class FileWaiting(FileError):
+    """The node pack has promised the file and not written it yet; it is worth waiting for."""
+
+    code = "file_waiting"
+
+
+class SaveFailed(FileError):
+    """The node pack could not write the file: it never comes.
+
+    Args:
+        problem: what the pack says went wrong, without a path.
+    """
+
+    code = "save_failed"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"The server could not write the file: {problem}")
+        self.problem = problem
 
 
 class TruncatedFile(FileError):

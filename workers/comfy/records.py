@@ -132,10 +132,11 @@ def queue_from_reply(reply: JsonObject) -> QueueState:
 
 def saves_from_reply(reply: JsonObject) -> dict[str, SaveState]:
     """Read the node pack's answer about a subfolder: states by file name."""
-    return {name: _save_state(file) for name, file in reply.child("files").children()}
+    return {name: save_state_from_reply(file) for name, file in reply.child("files").children()}
 
 
-def _save_state(file: JsonObject) -> SaveState:
+def save_state_from_reply(file: JsonObject) -> SaveState:
+    """Read what the node pack says about one file."""
     word = file.text("state")
     try:
         status = SaveStatus(word)

@@ -61,10 +61,17 @@ _PACK = frozenset({"LlamaSketchCheckLatent", "LlamaSketchSaveImage"})
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """The node classes that a node has, of CLASSES, and its models: (class, input, file)."""
+    """What a node has.
+
+    Args:
+        classes: its node classes, of CLASSES.
+        models: the models' files: (class, input, file).
+        formats: those that the node pack's LlamaSketchSaveImage offers; empty without the pack.
+    """
 
     classes: frozenset[str]
     models: frozenset[tuple[str, str, str]]
+    formats: frozenset[str] = frozenset()
 
     @property
     def has_pack(self) -> bool:
@@ -111,14 +118,16 @@ class Abilities:
         return {
             "classes": sorted(self.classes),
             "models": [list(model) for model in sorted(self.models)],
+            "formats": sorted(self.formats),
         }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """Read back what `as_json` wrote."""
+        """Read back what `as_json` wrote. Before the pack's 1.2 it wrote no formats."""
         return cls(
             classes=frozenset(values["classes"]),
             models=frozenset((model[0], model[1], model[2]) for model in values["models"]),
+            formats=frozenset(values.get("formats", ())),
         )
 
 

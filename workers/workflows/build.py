@@ -8,7 +8,8 @@ from workers.workflows.order import SIZE_STEP_PX, Order, Workflow
 from workers.workflows.shape import Shape
 from workers.workflows.templates import Graph, graph_bypass, graph_compose, graph_fill
 
-_OUTPUT_FOLDER = "llamasketch"
+_OUTPUT_FOLDER, _OUTPUT_STEM = "llamasketch", "image"
+_SUFFIXES = {"jpeg": "jpg", "png": "png", "webp": "webp"}  # of the node pack's formats
 _MIN_DENOISE = 0.01  # the step of SplitSigmasDenoise; finer values would only lengthen the schedule
 # In one piece, larger pictures do not decode in the 24 GB of the cards that are rented.
 _WHOLE_DECODE_MAX_PX = 1536 * 1536
@@ -30,12 +31,16 @@ class Recipe:
         version: the template and the parts that it was put together from.
         sampler_steps: what the sampler's progress counts up to; 0 where nothing is sampled.
         method: how a picture was enlarged: "lanczos", or "model" with the model's file; else "".
+        folder: where its files go, below the node's output folder.
+        names: what the node pack will call them in an empty folder; without the pack nobody knows.
     """
 
     graph: Graph
     version: str
     sampler_steps: int
     method: str
+    folder: str
+    names: tuple[str, ...]
 
 
 def graph_build(order: Order, abilities: Abilities) -> Recipe:
@@ -63,6 +68,7 @@ def graph_build(order: Order, abilities: Abilities) -> Recipe:
         is_sampled=steps > 0,
         is_tiled=order.width * order.height > _WHOLE_DECODE_MAX_PX,
         has_pack=abilities.has_pack,
+        has_jpeg="jpeg" in abilities.formats,
         has_upscaler=upscaler is not None,
     )
     parts = shape.parts()
@@ -73,7 +79,14 @@ def graph_build(order: Order, abilities: Abilities) -> Recipe:
     lacks = abilities.lacks(graph)
     if lacks is not None:
         raise Unsupported(lacks)
-    return Recipe(graph, "+".join(dict.fromkeys(parts)), steps, _method(order, upscaler))
+    return Recipe(
+        graph=graph,
+        version="+".join(dict.fromkeys(parts)),
+        sampler_steps=steps,
+        method=_method(order, upscaler),
+        folder=_output_folder(order.prompt_id),
+        names=_names(graph, order.count),
+    )
 
 
 def sampler_steps(order: Order) -> int:
@@ -109,7 +122,7 @@ def _values(order: Order, upscaler: str | None) -> dict[str, object]:
         "count": order.count,
         "width": order.width,
         "height": order.height,
-        "filename_prefix": f"{_output_folder(order.prompt_id)}/image",
+        "filename_prefix": f"{_output_folder(order.prompt_id)}/{_OUTPUT_STEM}",
         "upscaler": upscaler,
         "reference_megapixels": _reference_megapixels(order),
         "latent_width": order.width // SIZE_STEP_PX,
@@ -133,6 +146,13 @@ def _reference_megapixels(order: Order) -> float:
 def _text(text: str) -> str:
     # A lone surrogate is text to JSON and an error to the tokenizer.
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _names(graph: Graph, count: int) -> tuple[str, ...]:
+    suffix = _SUFFIXES.get(graph["save"]["inputs"].get("format", ""))
+    if suffix is None:
+        return ()
+    return tuple(f"{_OUTPUT_STEM}_{number:05}_.{suffix}" for number in range(1, count + 1))
 
 
 def _method(order: Order, upscaler: str | None) -> str:

@@ -17,6 +17,7 @@ class Shape:
     is_sampled: bool = True
     is_tiled: bool = False
     has_pack: bool = False
+    has_jpeg: bool = False  # whether the pack saves it; since 1.2
     has_upscaler: bool = False
 
     def parts(self) -> tuple[str, ...]:
@@ -27,8 +28,7 @@ class Shape:
         else:
             names += self._painting_parts()
         if self.has_pack:
-            is_lossless = self.is_anchored or self.workflow is Workflow.UPSCALE
-            names.append("save-png.v1" if is_lossless else "save-webp.v1")
+            names.append(self._saving_part())
         return tuple(names)
 
     def _painting_parts(self) -> list[str]:
@@ -47,6 +47,11 @@ class Shape:
         if self.has_pack and self.is_sampled:
             names.append("check.v1")
         return names
+
+    def _saving_part(self) -> str:
+        if self.is_anchored or self.workflow is Workflow.UPSCALE:
+            return "save-png.v1"
+        return "save-jpeg.v1" if self.has_jpeg else "save-webp.v1"
 
 
 _TEMPLATES = {

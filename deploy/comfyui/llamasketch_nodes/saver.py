@@ -123,16 +123,18 @@ class ImageSaver:
     def _job(
         self, target: SaveTarget, name: str, pixels: Pixels, image_format: str, quality: int
     ) -> Callable[[], None]:
+        path = target.directory / name
+
         def save_one() -> None:
             try:
                 data = self._encode(pixels, image_format=image_format, quality=quality)
-                write_whole(target.directory / name, data)
+                write_whole(path, data)
             except Exception as error:  # noqa: BLE001 - whatever it was, somebody waits for the file
                 reason = _reason(error)
                 self._table.note(target.subfolder, name, SaveState("failed", reason))
                 log.error("LlamaSketch: %s/%s not written: %s", target.subfolder, name, reason)  # noqa: TRY400 - a traceback tells no more
             else:
-                self._table.note(target.subfolder, name, SaveState("written"))
+                self._table.note(target.subfolder, name, SaveState("written", path=path))
 
         return save_one
 

@@ -9,7 +9,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 SaveWord = Literal["waiting", "written", "failed"]
@@ -19,10 +20,14 @@ _FOLDERS_MAX = 1024  # chosen: hours of work of one machine, in well under a meg
 
 @dataclass(frozen=True)
 class SaveState:
-    """Where one file stands. `error` says why it failed, without a path."""
+    """Where one file stands. `error` says why it failed, without a path.
+
+    `path` is where a written file lies on this machine; it is told to nobody.
+    """
 
     state: SaveWord
     error: str = ""
+    path: Path | None = field(default=None, compare=False, repr=False)
 
 
 class SaveTable:

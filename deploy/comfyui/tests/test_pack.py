@@ -59,7 +59,10 @@ def test_the_folder_alone_is_loaded_by_its_path_and_registers_itself(tmp_path: P
 
     assert result.stderr == ""
     classes = "LlamaSketchCheckLatent LlamaSketchSaveImage"
-    assert result.stdout.splitlines() == [f"{classes} {classes}", "/llamasketch/saves"]
+    assert result.stdout.splitlines() == [
+        f"{classes} {classes}",
+        "/llamasketch/saves /llamasketch/file",
+    ]
 
 
 def test_the_save_node_asks_for_no_workflow() -> None:

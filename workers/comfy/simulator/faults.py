@@ -21,10 +21,10 @@ class FaultKind(StrEnum):
     NO_ANSWER = "no-answer"  # at POST /prompt: queued, the reply never comes
     LOST_EVENT = "lost-event"  # at the prompt's start: its last events are never sent
     DROPPED_SOCKET = "dropped-socket"  # in the sampler, after its first step: sockets cut
-    TRUNCATED_FILE = "truncated-file"  # at GET /view: half the file, with 200
-    MISSING_FILE = "missing-file"  # at GET /view: 404
+    TRUNCATED_FILE = "truncated-file"  # at GET /view or the pack's file: half of it, with 200
+    MISSING_FILE = "missing-file"  # at GET /view or the pack's file: 404
     FAILED_WRITE = "failed-write"  # after LlamaSketchSaveImage: success, the file never comes
-    SLOW_FILE = "slow-file"  # at GET /view: the second half comes `factor` / 4 seconds late
+    SLOW_FILE = "slow-file"  # at both: the second half comes `factor` / 4 seconds late
 
 
 class UnknownFault(ValueError):

@@ -1,12 +1,15 @@
 """Uploads and downloads over HTTP."""
 
 import asyncio
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
 
 from aiohttp import BodyPartReader, web
 
 from workers.comfy.simulator.faults import FaultKind, Faults
 from workers.comfy.simulator.folders import Folders, OutsideFolder, content_type
+
+GiveFile: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
 
 _LATE_S_PER_FACTOR = 0.25
 
@@ -65,20 +68,40 @@ class FileRoutes:
             return web.Response(status=403)
         if path is None or self._faults.strikes(FaultKind.MISSING_FILE):
             return web.Response(status=404)
-        return await self._send(request, path)
-
-    async def _send(self, request: web.Request, path: Path) -> web.StreamResponse:
         headers = {
             "Content-Disposition": f'filename="{path.name}"',
             "Content-Type": content_type(path),
         }
+        faulty = await self._send_faulty(request, path.read_bytes, headers)
+        return web.FileResponse(path, headers=headers) if faulty is None else faulty
+
+    def with_faults(self, give: GiveFile) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Let the faults of `/view` strike files that another route gives."""
+
+        async def file(request: web.Request) -> web.StreamResponse:
+            given = await give(request)
+            data = given.body
+            if given.status != 200 or not isinstance(data, bytes):
+                return given
+            if self._faults.strikes(FaultKind.MISSING_FILE):
+                return web.json_response({"state": "unknown"}, status=404)
+            headers = {"Content-Type": given.content_type}
+            faulty = await self._send_faulty(request, lambda: data, headers)
+            return given if faulty is None else faulty
+
+        return file
+
+    async def _send_faulty(
+        self, request: web.Request, read: Callable[[], bytes], headers: Mapping[str, str]
+    ) -> web.StreamResponse | None:
+        """Send half of a file, or its second half late; None where it is to be sent as it is."""
         if self._faults.strikes(FaultKind.TRUNCATED_FILE):
-            data = await asyncio.to_thread(path.read_bytes)
+            data = await asyncio.to_thread(read)
             return web.Response(body=data[: len(data) // 2], headers=headers)
         slow = self._faults.strikes(FaultKind.SLOW_FILE)
         if slow is None:
-            return web.FileResponse(path, headers=headers)
-        data = await asyncio.to_thread(path.read_bytes)
+            return None
+        data = await asyncio.to_thread(read)
         response = web.StreamResponse(headers=headers)
         response.content_length = len(data)
         await response.prepare(request)

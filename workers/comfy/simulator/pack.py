@@ -18,7 +18,12 @@ from deploy.comfyui.llamasketch_nodes.nodes import (
     NODE_CLASS_MAPPINGS,
     NODE_DISPLAY_NAME_MAPPINGS,
 )
-from deploy.comfyui.llamasketch_nodes.routes import PATH, saves_handler
+from deploy.comfyui.llamasketch_nodes.routes import (
+    FILE_PATH,
+    SAVES_PATH,
+    file_handler,
+    saves_handler,
+)
 from deploy.comfyui.llamasketch_nodes.saver import ImageSaver
 from workers.comfy.simulator.bench import Bench
 from workers.comfy.simulator.cache import CachedResult
@@ -32,14 +37,15 @@ _CLOSE_S = 0.5
 
 
 class Pack:
-    """What one server with the pack has: node classes, a route, and threads that write files.
+    """What one server with the pack has: node classes, routes, and threads that write files.
 
     Attributes:
-        path, saves: the route and its handler.
+        saves_path, saves: the route that tells what became of files, and its handler.
+        file_path, file: the route that gives a file, and its handler.
         classes: the node classes by name.
     """
 
-    path = PATH
+    saves_path, file_path = SAVES_PATH, FILE_PATH
 
     def __init__(self, options: Options, faults: Faults) -> None:
         self._options = options
@@ -47,6 +53,7 @@ class Pack:
         self._closing = threading.Event()
         self._saver = ImageSaver(encode=self._encode)
         self.saves = saves_handler(self._saver)
+        self.file = file_handler(self._saver)
         self.classes = {
             "LlamaSketchSaveImage": PackClass(_described("LlamaSketchSaveImage"), self._save),
             "LlamaSketchCheckLatent": PackClass(_described("LlamaSketchCheckLatent"), _check),

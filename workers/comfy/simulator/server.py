@@ -123,7 +123,8 @@ class Server:
         if self._options.version is ServerVersion.V0_29:
             routes.append(("POST", "/api/jobs/{prompt_id}/cancel", self._cancel_job))
         if self._pack is not None:
-            routes.append(("GET", self._pack.path, self._pack.saves))
+            routes.append(("GET", self._pack.saves_path, self._pack.saves))
+            routes.append(("GET", self._pack.file_path, files.with_faults(self._pack.file)))
         return routes
 
     async def _ws(self, request: web.Request) -> web.StreamResponse:

@@ -11,14 +11,35 @@ import pytest
 from aiohttp import web
 
 from workers.comfy.client import ComfyClient
-from workers.comfy.errors import BadReply, NodeUnreachable, Refused
+from workers.comfy.errors import (
+    BadReply,
+    FileMissing,
+    FileTooLarge,
+    FileWaiting,
+    LoginRequired,
+    NodeUnreachable,
+    Refused,
+    SaveFailed,
+    TruncatedFile,
+)
 from workers.comfy.protocol import Finished, OutputFile, Started
 from workers.comfy.records import PromptStatus, SaveState, SaveStatus
-from workers.comfy.tests.fake_server import WAIT_S, FakeServer, hang_up, respond
+from workers.comfy.tests.conftest import QUICK, MakeClient
+from workers.comfy.tests.fake_server import (
+    WAIT_S,
+    FakeServer,
+    Handler,
+    chunked,
+    half,
+    hang_up,
+    never,
+    respond,
+)
 from workers.comfy.tests.replay import png
 
 PROMPT = UUID("0A0B0C0D-0000-4000-8000-00000000ABCD")
 KEY = "0a0b0c0d-0000-4000-8000-00000000abcd"
+PROMISED, FILE_PATH = OutputFile("a.png", "llamasketch/a b", "output", "9"), "/llamasketch/file"
 ACCEPTED = {"prompt_id": KEY, "number": 0, "node_errors": {}}
 
 
@@ -242,6 +263,136 @@ def test_saves_of_another_shape_are_a_bad_reply(server: FakeServer, client: Comf
 
     with pytest.raises(BadReply):
         client.save_states("llamasketch/a")
+
+
+def promised(client: ComfyClient, *, max_bytes: int = 10_000, **more: Any) -> bytes:
+    buffer = io.BytesIO()
+    client.fetch_promised(PROMISED, buffer, max_bytes=max_bytes, wait_s=2.5, **more)
+    return buffer.getvalue()
+
+
+def test_a_promised_file_is_asked_for_by_subfolder_and_name(
+    server: FakeServer, client: ComfyClient
+) -> None:
+    server.answer("GET", FILE_PATH, png(text=b"a private prompt"), content_type="image/png")
+
+    data = promised(client)
+
+    assert data == png()
+    (request,) = server.received
+    assert request.query == {"subfolder": "llamasketch/a b", "name": "a.png", "wait_s": "2.5"}
+
+
+@pytest.mark.parametrize(("is_early", "sent"), [(True, {"early": "1"}), (False, {})])
+def test_a_file_that_is_not_promised_yet_is_waited_for_where_that_is_asked(
+    server: FakeServer, client: ComfyClient, is_early: bool, sent: dict[str, str]
+) -> None:
+    server.answer("GET", FILE_PATH, png(), content_type="image/png")
+
+    assert promised(client, is_early=is_early) == png()
+
+    (request,) = server.received
+    asked = {"subfolder": "llamasketch/a b", "name": "a.png", "wait_s": "2.5"}
+    assert request.query == asked | sent
+
+
+@pytest.mark.parametrize("status", [404, 405])
+@pytest.mark.parametrize(
+    "body", [b"", b"404: Not Found", b"<html>", b'{"state": "unknown"}', b"x" * 10**6]
+)
+def test_a_promised_file_that_a_server_does_not_know_is_missing(
+    server: FakeServer, client: ComfyClient, status: int, body: bytes
+) -> None:
+    server.answer("GET", FILE_PATH, body, status=status, content_type="text/plain")
+
+    with pytest.raises(FileMissing):
+        promised(client)
+
+
+def test_a_promised_file_that_waits_or_failed_is_told_by_the_server(
+    server: FakeServer, client: ComfyClient
+) -> None:
+    server.answer("GET", FILE_PATH, {"state": "waiting"}, status=202)
+    with pytest.raises(FileWaiting):
+        promised(client)
+
+    server.answer("GET", FILE_PATH, {"state": "failed", "error": "No" * 900}, status=409)
+    with pytest.raises(SaveFailed) as caught:
+        promised(client)
+
+    assert caught.value.problem == ("No" * 900)[:200]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (409, b"<html>", BadReply),
+        (409, b'{"detail": "conflict"}', BadReply),
+        (202, b"", BadReply),
+        (202, b'{"state": "soon"}', BadReply),
+        (200, b"<html>, and not an image", BadReply),
+        (200, b"", TruncatedFile),
+        (200, png()[:-1], TruncatedFile),
+        (400, b"", Refused),
+        (401, b"", LoginRequired),
+        (403, b"", Refused),
+        (500, b"", BadReply),
+        (502, b"", NodeUnreachable),
+    ],
+)
+def test_other_answers_about_a_promised_file(
+    server: FakeServer, client: ComfyClient, status: int, body: bytes, error: type[Exception]
+) -> None:
+    server.answer("GET", FILE_PATH, body, status=status, content_type="text/plain")
+
+    with pytest.raises(error) as caught:
+        promised(client)
+
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("handler", "max_bytes", "error"),
+    [
+        pytest.param(half(png(size_bytes=5000)), 10_000, TruncatedFile, id="cut"),
+        pytest.param(half(png(size_bytes=5000)), 4999, FileTooLarge, id="announced"),
+        pytest.param(chunked(png(size_bytes=5000)), 4999, FileTooLarge, id="unannounced"),
+        pytest.param(hang_up, 10_000, NodeUnreachable, id="broken"),
+        pytest.param(never, 10_000, NodeUnreachable, id="silent"),
+    ],
+)
+def test_a_promised_file_that_does_not_come_whole(
+    server: FakeServer,
+    make_client: MakeClient,
+    handler: Handler,
+    max_bytes: int,
+    error: type[Exception],
+) -> None:
+    server.handlers["GET", FILE_PATH] = handler
+
+    with pytest.raises(error):
+        promised(make_client(server, timeouts=QUICK), max_bytes=max_bytes)
+
+
+def test_asking_for_a_promised_file_again_takes_no_new_connection(
+    server: FakeServer, client: ComfyClient
+) -> None:
+    peers = set()
+
+    async def waiting(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        peers.add(request.transport.get_extra_info("peername"))
+        statuses = {202: "waiting", 404: "unknown", 409: "failed"}
+        status = list(statuses)[len(server.received) % 3]
+        return respond({"state": statuses[status]}, status=status)
+
+    server.handlers["GET", FILE_PATH] = waiting
+
+    for _ in range(6):
+        with pytest.raises((FileWaiting, FileMissing, SaveFailed)):
+            promised(client)
+
+    assert len(peers) == 1
 
 
 def test_many_threads_share_one_client(server: FakeServer, client: ComfyClient) -> None:

@@ -13,26 +13,32 @@ PROMPT_ID = UUID("5346c49c-63e3-4d9f-a474-bb83f936ac18")
 DESCRIPTION = Path(__file__).parents[2] / "comfy" / "simulator" / "object_info.json"
 UPSCALER = "4x-UltraSharp.pth"
 
-# As the node pack describes itself.
-PACK: dict[str, Any] = {
-    "LlamaSketchCheckLatent": {
-        "input": {"required": {"samples": ["LATENT"]}},
-        "output": ["LATENT"],
-        "output_node": False,
-    },
-    "LlamaSketchSaveImage": {
-        "input": {
-            "required": {
-                "images": ["IMAGE"],
-                "filename_prefix": ["STRING", {"default": "ComfyUI"}],
-                "format": [["webp", "webp-lossless", "png"]],
-                "quality": ["INT", {"default": 92, "min": 1, "max": 100}],
-            }
+
+def pack(*formats: str) -> dict[str, Any]:
+    """The node pack as it describes itself."""
+    return {
+        "LlamaSketchCheckLatent": {
+            "input": {"required": {"samples": ["LATENT"]}},
+            "output": ["LATENT"],
+            "output_node": False,
         },
-        "output": [],
-        "output_node": True,
-    },
-}
+        "LlamaSketchSaveImage": {
+            "input": {
+                "required": {
+                    "images": ["IMAGE"],
+                    "filename_prefix": ["STRING", {"default": "ComfyUI"}],
+                    "format": [list(formats)],
+                    "quality": ["INT", {"default": 92, "min": 1, "max": 100}],
+                }
+            },
+            "output": [],
+            "output_node": True,
+        },
+    }
+
+
+PACK = pack("webp", "webp-lossless", "png", "jpeg")
+OLDER_PACK = pack("webp", "webp-lossless", "png")  # before 1.2
 # Servers describe the loader so, with the files in their models/upscale_models.
 UPSCALE_LOADER: dict[str, Any] = {
     "UpscaleModelLoader": {
@@ -62,11 +68,14 @@ def abilities(described: Mapping[str, Any]) -> Abilities:
         kind, *rest = described[class_name]["input"]["required"][name]
         files = kind if isinstance(kind, list) else rest[0]["options"]
         models |= {(class_name, name, file) for file in files}
-    return Abilities(frozenset(described), frozenset(models))
+    saver = described.get("LlamaSketchSaveImage")
+    formats = saver["input"]["required"]["format"][0] if saver else ()
+    return Abilities(frozenset(described), frozenset(models), frozenset(formats))
 
 
 STOCK = abilities(recorded())
 PACKED = abilities(recorded() | PACK)
+PACKED_OLDER = abilities(recorded() | OLDER_PACK)
 FULL = abilities(recorded() | PACK | UPSCALE_LOADER)
 
 

@@ -7,7 +7,15 @@ import pytest
 from workers.workflows.abilities import CLASSES, MODEL_INPUTS, Abilities, ability_key
 from workers.workflows.build import graph_build
 from workers.workflows.order import Model, Workflow
-from workers.workflows.tests.orders import ALL_SHAPES, FULL, PACK, PACKED, STOCK, UPSCALER
+from workers.workflows.tests.orders import (
+    ALL_SHAPES,
+    FULL,
+    PACK,
+    PACKED,
+    PACKED_OLDER,
+    STOCK,
+    UPSCALER,
+)
 
 EVERYTHING = (
     "follow",
@@ -24,7 +32,11 @@ EVERYTHING = (
 )
 
 
-@pytest.mark.parametrize("node", [STOCK, PACKED, FULL], ids=["stock", "pack", "upscaler"])
+@pytest.mark.parametrize(
+    "node",
+    [STOCK, PACKED, PACKED_OLDER, FULL],
+    ids=["stock", "pack", "older-pack", "upscaler"],
+)
 def test_a_recorded_server_makes_everything(node: Abilities) -> None:
     assert node.offers() == EVERYTHING
 
@@ -107,6 +119,13 @@ def test_abilities_survive_json() -> None:
 
     assert Abilities.from_json(stored) == FULL
     assert json.dumps(FULL.as_json()) == json.dumps(Abilities.from_json(stored).as_json())
+
+
+def test_abilities_that_were_stored_without_formats_have_none() -> None:
+    stored = PACKED.as_json()
+    del stored["formats"]
+
+    assert Abilities.from_json(stored) == Abilities(PACKED.classes, PACKED.models)
 
 
 def test_every_model_input_belongs_to_a_class_that_nodes_are_asked_about() -> None:

@@ -18,6 +18,7 @@ from workers.workflows.tests.orders import (
     ANCHOR,
     FULL,
     PACKED,
+    PACKED_OLDER,
     PROMPT_ID,
     REFERENCES,
     STOCK,
@@ -134,7 +135,7 @@ def built(made: Order, node: Abilities = STOCK) -> Graph:
     return graph_build(made, node).graph
 
 
-@pytest.mark.parametrize("node", [STOCK, PACKED], ids=["stock", "pack"])
+@pytest.mark.parametrize("node", [STOCK, PACKED, PACKED_OLDER], ids=["stock", "pack", "older-pack"])
 @pytest.mark.parametrize(
     ("made", "field", "value", "places"),
     [
@@ -390,7 +391,7 @@ def test_variations_are_always_picked_from_a_batch_of_four(
 
 @pytest.mark.parametrize("name", ["RepeatLatentBatch", "LatentFromBatch"])
 def test_a_node_without_the_batch_classes_makes_one_picture_of_the_first_noise(name: str) -> None:
-    node = Abilities(FULL.classes - {name}, FULL.models)
+    node = replace(FULL, classes=FULL.classes - {name})
 
     assert built(order(), node) == built(order(), FULL)
     for varied in (order(count=2), order(first=1)):
@@ -422,26 +423,34 @@ def test_what_a_node_lacks_is_named(made: Order, lacks: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "format_", "is_checked"),
+    ("made", "is_lossless", "is_checked"),
     [
-        (order(), "webp", True),
-        (order(Workflow.FOLLOW), "webp", True),
-        (order(Workflow.HD), "webp", True),
-        (order(anchor=ANCHOR), "png", True),
-        (order(Workflow.FOLLOW, anchor=ANCHOR), "png", True),
-        (order(Workflow.UPSCALE), "png", False),
+        (order(), False, True),
+        (order(Workflow.FOLLOW), False, True),
+        (order(Workflow.HD), False, True),
+        (order(anchor=ANCHOR), True, True),
+        (order(Workflow.FOLLOW, anchor=ANCHOR), True, True),
+        (order(Workflow.UPSCALE), True, False),
     ],
 )
+@pytest.mark.parametrize(
+    ("node", "lossy"),
+    [
+        (PACKED, {"format": "jpeg", "quality": 90}),
+        (PACKED_OLDER, {"format": "webp", "quality": 92}),
+    ],
+    ids=["pack", "older-pack"],
+)
 def test_a_node_with_the_pack_checks_latents_and_saves_with_it(
-    made: Order, format_: str, is_checked: bool
+    made: Order, is_lossless: bool, is_checked: bool, node: Abilities, lossy: dict[str, Any]
 ) -> None:
-    graph = built(made, PACKED)
+    graph = built(made, node)
     stock = built(made, STOCK)
 
-    quality = 92 if format_ == "webp" else 100
+    saved = {"format": "png", "quality": 100} if is_lossless else lossy
     assert graph["save"] == {
         "class_type": "LlamaSketchSaveImage",
-        "inputs": stock["save"]["inputs"] | {"format": format_, "quality": quality},
+        "inputs": stock["save"]["inputs"] | saved,
     }
     if is_checked:
         assert graph["check"]["class_type"] == "LlamaSketchCheckLatent"
@@ -474,11 +483,13 @@ def test_white_in_the_mask_keeps_and_black_is_painted(workflow: Workflow) -> Non
 def test_versions_name_the_template_and_every_part_once() -> None:
     versions = {name: graph_build(made, PACKED).version for name, made in ALL_SHAPES.items()}
 
-    assert versions["paint"] == "paint.v1+check.v1+save-webp.v1"
+    assert versions["paint"] == "paint.v1+check.v1+save-jpeg.v1"
     assert versions["paint-base-anchor-varied"] == (
         "paint.v1+base.v1+anchor.v1+anchor-paint.v1+variations.v1+check.v1+save-png.v1"
     )
     assert versions["follow-references"].count("reference.v1") == 1
+    older = graph_build(order(), PACKED_OLDER)
+    assert older.version == "paint.v1+check.v1+save-webp.v1"
     assert graph_build(order(), STOCK).version == "paint.v1"
 
 
@@ -492,6 +503,57 @@ def test_every_prompt_writes_into_a_folder_of_its_own() -> None:
     assert not is_output_of(UUID(int=1), subfolder=subfolder)
     # What the recorded server named for a prompt that was cached as a whole.
     assert not is_output_of(PROMPT_ID, subfolder="")
+
+
+NEW, OLDER, NONE = (PACKED, "jpg"), (PACKED_OLDER, "webp"), (STOCK, "")
+PNG, PNG_OLDER = (PACKED, "png"), (PACKED_OLDER, "png")
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("made", "node", "suffix"),
+    [
+        pytest.param(order(), *NEW, id="paint"),
+        pytest.param(order(Workflow.FOLLOW), *NEW, id="follow"),
+        pytest.param(order(Workflow.HD), *NEW, id="hd"),
+        pytest.param(order(denoise=0.0), *NEW, id="unsampled"),
+        pytest.param(order(anchor=ANCHOR), *PNG, id="anchor"),
+        pytest.param(order(), *OLDER, id="paint-older-pack"),
+        pytest.param(order(Workflow.FOLLOW), *OLDER, id="follow-older-pack"),
+        pytest.param(order(anchor=ANCHOR), *PNG_OLDER, id="anchor-older-pack"),
+        pytest.param(order(), *NONE, id="paint-no-pack"),
+        pytest.param(order(anchor=ANCHOR), *NONE, id="anchor-no-pack"),
+    ],
+)
+def test_the_packs_names_are_foretold_and_no_others(
+    made: Order, node: Abilities, suffix: str, count: int
+) -> None:
+    recipe = graph_build(replace(made, count=count), node)
+
+    names = [f"image_{number:05}_.{suffix}" for number in range(1, count + 1)]
+    assert recipe.names == (tuple(names) if suffix else ())
+
+
+@pytest.mark.parametrize(("node", "suffix"), [PNG, PNG_OLDER, NONE], ids=["pack", "older", "none"])
+def test_an_upscaled_picture_is_foretold_as_a_png(node: Abilities, suffix: str) -> None:
+    recipe = graph_build(order(Workflow.UPSCALE), node)
+
+    assert recipe.names == (("image_00001_.png",) if suffix else ())
+
+
+def test_names_are_counted_from_one_whichever_variation_is_first() -> None:
+    recipe = graph_build(order(first=2, count=2), PACKED)
+
+    assert recipe.names == ("image_00001_.jpg", "image_00002_.jpg")
+
+
+@pytest.mark.parametrize("node", [PACKED, PACKED_OLDER, STOCK], ids=["pack", "older", "none"])
+def test_a_recipe_names_the_folder_that_its_files_go_to(node: Abilities) -> None:
+    recipe = graph_build(order(), node)
+
+    prefix = recipe.graph["save"]["inputs"]["filename_prefix"]
+    assert recipe.folder == f"llamasketch/{PROMPT_ID}" == prefix.rpartition("/")[0]
+    assert is_output_of(PROMPT_ID, subfolder=recipe.folder)
 
 
 def test_a_lone_surrogate_does_not_reach_the_tokenizer() -> None:

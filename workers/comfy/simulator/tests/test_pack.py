@@ -72,7 +72,7 @@ def view(caller: Caller, file: dict[str, str]) -> tuple[int, bytes]:
     return reply.status_code, reply.content
 
 
-def test_a_server_has_the_classes_and_the_route_only_with_the_pack(start: Start) -> None:
+def test_a_server_has_the_classes_and_the_routes_only_with_the_pack(start: Start) -> None:
     without, with_pack = start(), start(has_pack=True)
 
     for name in ("LlamaSketchSaveImage", "LlamaSketchCheckLatent"):
@@ -82,10 +82,12 @@ def test_a_server_has_the_classes_and_the_route_only_with_the_pack(start: Start)
         assert described["category"] == "LlamaSketch"
     save = with_pack.get("/object_info/LlamaSketchSaveImage")["LlamaSketchSaveImage"]
     assert save["output_node"] is True
-    assert save["input"]["required"]["format"][0] == ["webp", "webp-lossless", "png"]
+    assert save["input"]["required"]["format"][0] == ["webp", "webp-lossless", "png", "jpeg"]
     refused = without.submit(pack_graph())
     assert refused.json()["error"]["type"] == "missing_node_type"
-    assert without.request("GET", "/llamasketch/saves").status_code == 404
+    for path in ("/llamasketch/saves", "/llamasketch/file"):
+        assert without.request("GET", path).status_code == 404
+    assert with_pack.get("/api/llamasketch/file", subfolder=FOLDER) == {"state": "unknown"}
     assert with_pack.get("/api/llamasketch/saves", subfolder=FOLDER) == {"files": {}}
 
 
@@ -125,7 +127,7 @@ def test_the_packs_images_cost_the_execution_thread_nothing(start: Start) -> Non
     assert execution_ms(caller, pack_graph()) < encode_s * 1000
 
 
-@pytest.mark.parametrize("image_format", ["webp", "webp-lossless", "png"])
+@pytest.mark.parametrize("image_format", ["webp", "webp-lossless", "png", "jpeg"])
 def test_a_file_carries_neither_the_workflow_nor_the_prompt(
     start: Start, image_format: str
 ) -> None:
@@ -153,6 +155,45 @@ def test_a_failed_write_is_told_and_the_prompt_is_complete_all_the_same(start: S
     for file in job["outputs"]["save"]["images"]:
         is_written = states[file["filename"]]["state"] == "written"
         assert view(caller, file)[0] == (200 if is_written else 404)
+
+
+def test_a_file_is_given_under_its_name_once_it_is_written(start: Start) -> None:
+    caller = start(has_pack=True, encode_s=1.0)
+    asked = {"subfolder": FOLDER, "name": "image_00001_.jpg"}
+
+    run(caller, pack_graph(image_format="jpeg"))
+    early = caller.request("GET", "/llamasketch/file", params=asked)
+    whole = caller.request("GET", "/api/llamasketch/file", params=asked | {"wait_s": "9"})
+
+    assert (early.status_code, early.json()) == (202, {"state": "waiting"})
+    assert (whole.status_code, whole.headers["Content-Type"]) == (200, "image/jpeg")
+    assert int(whole.headers["Content-Length"]) == len(whole.content)
+    with Image.open(io.BytesIO(whole.content)) as image:
+        assert (image.format, image.size) == ("JPEG", (512, 512))
+
+
+def test_the_faults_of_view_strike_files_that_were_promised(start: Start) -> None:
+    caller = start(has_pack=True)
+    run(caller, pack_graph())
+    asked = {"subfolder": FOLDER, "name": "image_00001_.webp", "wait_s": "9"}
+
+    def fetch() -> tuple[int, int, float]:
+        began_s = time.monotonic()
+        reply = caller.request("GET", "/llamasketch/file", params=asked)
+        return reply.status_code, len(reply.content), time.monotonic() - began_s
+
+    whole = fetch()
+    caller.fault("missing-file", once=True)
+    missing = fetch()
+    caller.fault("truncated-file", once=True)
+    half = fetch()
+    caller.fault("slow-file", once=True, factor=1.0)
+    late = fetch()
+
+    assert missing[:2] == (404, len('{"state": "unknown"}'))
+    assert half[:2] == (200, whole[1] // 2)
+    assert late[:2] == whole[:2]
+    assert late[2] > 0.24
 
 
 def test_another_prompt_with_the_same_picture_names_files_of_its_own(start: Start) -> None:
