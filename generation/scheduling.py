@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from typing import TypeAlias
 from uuid import UUID
 
 from django.conf import settings
@@ -23,6 +24,7 @@ from generation.transitions import Lease, job_take
 from usage.statements import Select, Slot
 
 TURNS = 8  # chosen: how many users one claim looks at before it gives up
+Foresee: TypeAlias = Callable[[Node, Job], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +45,22 @@ class Claim:
         return ((self.lease, self.job), *self.companions)
 
 
-def job_claim() -> Claim | None:
+def job_claim(foresee: Foresee = lambda _node, _job: None) -> Claim | None:
     """Claim the next job for a node with a free slot, in one transaction; None when there is none.
 
     The live lane first; within a lane the user who has had the least GPU time for their weight and
     is not at their limit of prompts on nodes; of that user the longest waiting. With it go the
     variations that follow it, as many as the node can make at once.
+
+    `foresee` is told of a job that is likely to be claimed for a node, as it waits, so that what it
+    needs there can be under way when the claim is kept. It is called inside the transaction, and
+    must neither wait nor ask the database.
     """
     with transaction.atomic():
         room = nodes_with_room()
         for lane in Lane:
             for turn in _turns(lane, room.busy) if room.nodes else ():
-                claim = _claim_for(turn, lane, room.nodes, is_only=room.usable == 1)
+                claim = _claim_for(turn, lane, room.nodes, foresee, is_only=room.usable == 1)
                 if claim is not None:
                     return claim
     return None
@@ -117,11 +123,14 @@ def _turns_query(lane: Lane, busy: int) -> QuerySet[Share, tuple[int, float, int
     )
 
 
-def _claim_for(turn: _Turn, lane: Lane, nodes: Sequence[Node], *, is_only: bool) -> Claim | None:
+def _claim_for(
+    turn: _Turn, lane: Lane, nodes: Sequence[Node], foresee: Foresee, *, is_only: bool
+) -> Claim | None:
     for node in nodes:
         job = _next_for(turn, lane, node, is_only=is_only)
         if job is None:
             continue
+        foresee(node, job)
         charge = pace_of(job.parameters) / turn.weight
         jobs = [job, *_companions(job, node)]
         share_charge(turn.user_id, charge * len(jobs))

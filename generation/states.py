@@ -9,8 +9,8 @@ class JobState(StrEnum):
     """Where a job is on its way."""
 
     QUEUED = "queued"  # waits for a node
-    CLAIMED = "claimed"  # a worker holds it; nothing was sent yet
-    SUBMITTED = "submitted"  # its prompt was, or is just being, sent to a node
+    CLAIMED = "claimed"  # a worker holds it; its prompt is just being sent to a node
+    SUBMITTED = "submitted"  # the node has taken its prompt
     RUNNING = "running"  # the node works on it
     SAVING = "saving"  # the node is done, and its files take a moment to come
     SUCCEEDED = "succeeded"

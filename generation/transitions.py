@@ -10,7 +10,7 @@ the user's day in the ledger, the user's share, the user's event stream.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -143,9 +143,16 @@ def job_advance(lease: Lease, origins: Iterable[JobState], to: JobState) -> Job 
 
 
 def job_succeed(
-    lease: Lease, images: Sequence[StoredImage], *, execution_s: float | None
+    lease: Lease,
+    images: Sequence[StoredImage],
+    *,
+    execution_s: float | None,
+    settle: Callable[[], None] = lambda: None,
 ) -> Job | None:
     """End a job well: images, state, settlement and event in one transaction.
+
+    `settle` is called last, before all that is kept: it raises where the images are not in storage
+    after all, and nothing is written. Rows are locked meanwhile, so it may wait for a moment only.
 
     None when it is not ours any more, or when its cancellation was asked for: then nothing is
     written, and the caller looks again.
@@ -178,7 +185,9 @@ def job_succeed(
         quota_settle(lease.job_id)
         if execution_s is not None:
             share_correct(job.user_id, charged_virtual_s=job.charged_virtual_s, took_s=execution_s)
-        return _recorded(job, JobState.SUCCEEDED, rows)
+        _recorded(job, JobState.SUCCEEDED, rows)
+        settle()
+        return job
 
 
 def job_fail(lease: Lease, *, code: str, message: str) -> Job | None:

@@ -1,8 +1,10 @@
-"""Connections: given back while whoever holds one waits for something else."""
+"""Connections: given back while whoever holds one waits for something else, and taken in time."""
 
 from __future__ import annotations
 
-from django.db import connection
+from contextlib import suppress
+
+from django.db import DatabaseError, connection
 
 
 def connection_lend() -> None:
@@ -13,3 +15,12 @@ def connection_lend() -> None:
     """
     if connection.vendor == "postgresql" and not connection.in_atomic_block:
         connection.close()
+
+
+def connection_take() -> None:
+    """Take one from the pool before it is needed: that takes a moment that is left now.
+
+    Where there is none, the next query says so.
+    """
+    with suppress(DatabaseError):
+        connection.ensure_connection()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from uuid import UUID
 
@@ -32,7 +31,7 @@ from generation.pace import pace_note
 from generation.scheduling import Claim, prompt_is_wanted
 from generation.states import JobState
 from generation.transitions import Lease, job_cancel_confirmed, job_succeed
-from usage.connections import connection_lend
+from usage.connections import connection_lend, connection_take
 from workers.chores import Chore
 from workers.clients import client_for
 from workers.comfy.client import ComfyClient
@@ -40,12 +39,13 @@ from workers.comfy.errors import ComfyError
 from workers.comfy.mailboxes import Follower
 from workers.comfy.protocol import OutputFile
 from workers.comfy.records import PromptStatus, Verdict
+from workers.download import Unsettled
 from workers.failures import Failure, FailureKind, failure_of_verdict
 from workers.fetches import Fetches
 from workers.members import Member, Members, members_held
 from workers.prompts import memory_free, prompt_runs, prompt_stop, prompt_supersede
 from workers.reporter import Reporter
-from workers.saver import image_save, thumbnail_save
+from workers.saver import image_foreseen, image_save, thumbnail_save
 from workers.sending import Sending
 from workers.workflows.build import is_output_of
 
@@ -55,9 +55,6 @@ POLL_S = 1.0  # one verdict a second covers a dead socket and brings a cancellat
 UNREACHABLE_S = 8.0  # chosen: longer than a hiccup of a tunnel, shorter than patience
 SAVING_AFTER_S = 0.1  # chosen: a state that nobody could see costs a write and an event
 UNKNOWN_POLLS = 3  # a node that says this often that it knows no such prompt has lost it
-
-# Uploads that go on while the attempt's own thread writes to the database.
-_beside = ThreadPoolExecutor(64, thread_name_prefix="upload")
 
 # Set when this process is told to stop: attempts let go of their jobs, which are adopted.
 draining = threading.Event()
@@ -151,11 +148,10 @@ class _Attempt:
 
     def _make(self) -> None:
         with self.client.follow(self.prompt_id) as follower:
-            if not self.is_adopted:
+            if self.is_adopted:
+                self._find()
+            else:
                 self._submit()
-            elif self.lead.state == JobState.CLAIMED:
-                # Its worker died before anything was sent; a job that kills workers is counted.
-                raise Failure("node_failed", "worker died", FailureKind.INFRASTRUCTURE)
             verdict = self._follow(follower)
         self._save(verdict)
 
@@ -164,16 +160,32 @@ class _Attempt:
         if draining.is_set():
             raise _Draining
         with self.sending.faults():
-            # The upload and the database take their time side by side.
-            prepared = _beside.submit(self.sending.prepare)
-            try:
-                self._advance({JobState.CLAIMED}, JobState.SUBMITTED)
-            finally:
-                prepared.result()
+            self.sending.prepare()
             self._check_leases()
-            if any(job.cancel_requested_at for job in self.members.jobs):
-                self._look()
             self.sending.send(self._check_leases)
+        # Only now: the node works already while this is written.
+        self._note_submitted()
+        if any(job.cancel_requested_at for job in self.members.jobs):
+            self._look()
+
+    def _note_submitted(self) -> None:
+        try:
+            self._advance({JobState.CLAIMED}, JobState.SUBMITTED)
+        except _NothingLeft:
+            # The jobs were taken away while it was sent: what comes of it could not get in.
+            if not self._others_want_it():
+                prompt_supersede(self.client, self.prompt_id)
+            raise
+
+    def _find(self) -> None:
+        """Go on where the jobs' worker died: about when it sent the prompt, or after that."""
+        if all(job.state == JobState.CLAIMED for job in self.members.jobs):
+            with self.sending.faults():
+                status = self.client.verdict(self.prompt_id).status
+            if status is PromptStatus.UNKNOWN:
+                # It was never sent; and a job that kills workers is counted.
+                raise Failure("node_failed", "worker died", FailureKind.INFRASTRUCTURE)
+        self._note_submitted()
 
     def _follow(self, follower: Follower) -> Verdict:
         """Follow the prompt until its record says that it is complete."""
@@ -181,7 +193,10 @@ class _Attempt:
         answered_at = started_at
         unknown = 0
         while True:
-            if not self.reporter.files:  # else the end is near
+            if self.reporter.is_near_end:
+                self.fetches.foresee(self.sending.files)
+                connection_take()
+            else:
                 connection_lend()
             looks_now = self.reporter.take(follower, POLL_S)
             if draining.is_set():
@@ -258,8 +273,8 @@ class _Attempt:
         self.fetches.begin(files)
         execution_s = verdict.execution_s
         if execution_s is not None:
-            execution_s /= max(1, Job.objects.filter(prompt_id=self.prompt_id).count())
-        if not self.fetches.has_all_within(SAVING_AFTER_S):
+            execution_s /= self._images_made()
+        if not self.fetches.have_arrived(files, within_s=SAVING_AFTER_S):
             self._advance({JobState.SUBMITTED, JobState.RUNNING}, JobState.SAVING)
         for member in self.members:
             try:
@@ -269,6 +284,12 @@ class _Attempt:
             except Failure as failure:
                 self._note(failure)
                 self._end(member, failure)
+
+    def _images_made(self) -> int:
+        if not self.is_adopted:
+            return len(self.jobs)
+        # Some of its jobs may have ended before, in the hands of the worker that died.
+        return max(1, Job.objects.filter(prompt_id=self.prompt_id).count())
 
     def _save_one(
         self, member: Member, files: Sequence[OutputFile], execution_s: float | None
@@ -284,17 +305,39 @@ class _Attempt:
             if member not in self.members:
                 raise _Dropped
 
-        fetched = self.fetches.take(files, job.prompt_index, look)
-        image = image_save(fetched, job, look, method=self.sending.method())
-        if job_succeed(member.lease, [image], execution_s=execution_s) is None:
+        succeeded = self._succeed_at_once(member, files, execution_s)
+        if succeeded is None:
+            fetched = self.fetches.take(files, job.prompt_index, look)
+            image = image_save(fetched, job, look, method=self.sending.method())
+            succeeded = job_succeed(member.lease, [image], execution_s=execution_s)
+        if succeeded is None:
             look()
             self.members.drop(member, why="lease lost")
             return
         self.members.drop(member, why="job succeeded")
-        self.chores.append(partial(thumbnail_save, fetched, image))
+        fetched = self.fetches.take(files, job.prompt_index, look)
+        self.chores.append(partial(thumbnail_save, fetched))
         if execution_s is not None:
             self.chores.append(partial(pace_note, job.parameters, execution_s))
         self.chores.append(partial(node_made_image, self.node.pk))
+
+    def _succeed_at_once(
+        self, member: Member, files: Sequence[OutputFile], execution_s: float | None
+    ) -> Job | None:
+        """Write the end of a job while its image is looked at and kept; None where it takes longer.
+
+        All is kept when that has ended well, or nothing.
+        """
+        download = self.fetches.find(files, member.job.prompt_index)
+        if not download.arrived.done() or download.arrived.exception() is not None:
+            return None
+        file = download.arrived.result()
+        image = image_foreseen(file, member.job, method=self.sending.method())
+        settle = partial(download.settle, file)
+        try:
+            return job_succeed(member.lease, [image], execution_s=execution_s, settle=settle)
+        except Unsettled:
+            return None
 
     def _own(self, files: Iterable[OutputFile]) -> list[OutputFile]:
         """The files that this prompt wrote: a server may name an earlier one's."""

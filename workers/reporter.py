@@ -46,6 +46,11 @@ class Reporter:
         self._reported_at = 0.0
         self._looked_at = time.monotonic()
 
+    @property
+    def is_near_end(self) -> bool:
+        """Whether no more than a step is left, as far as is known: a second pass begins anew."""
+        return self.has_started and self._step >= self._steps - 1
+
     def take(self, follower: Follower, poll_s: float) -> bool:
         """Wait for one event and report it; True when it is time to ask for the verdict."""
         wait_s = max(0.0, self._looked_at + poll_s - time.monotonic())

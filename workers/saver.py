@@ -11,8 +11,8 @@ from generation.images import is_plain_alike, thumbnail_encode
 from generation.models import Job
 from generation.storage import blob_read, blob_write
 from generation.transitions import StoredImage
+from workers.download import Arrived, Fetched
 from workers.failures import Failure, FailureKind
-from workers.fetches import Fetched
 
 log = structlog.get_logger(__name__)
 
@@ -30,16 +30,22 @@ def image_save(fetched: Fetched, job: Job, look: Callable[[], None], *, method: 
     """
     if fetched.is_blank and not _is_wanted(fetched, job):
         raise Failure("blank_image", "the image is blank", FailureKind.BLANK, avoids_node=True)
-    image = fetched.image
     if not fetched.is_kept:
-        _keep(fetched.name, image.data, look)
+        _keep(fetched.file.name, fetched.image.data, look)
+    return image_foreseen(fetched.file, job, method=method)
+
+
+def image_foreseen(file: Arrived, job: Job, *, method: str) -> StoredImage:
+    """What an image will be in storage, once it is there and was looked at."""
+    params = job.parameters
     return StoredImage(
-        file=fetched.name,
-        thumbnail=fetched.thumbnail,
-        content_type=fetched.content_type,
-        width=image.width,
-        height=image.height,
-        size_bytes=len(image.data),
+        file=file.name,
+        thumbnail=file.thumbnail,
+        content_type=file.content_type,
+        # Or it is not taken.
+        width=params.width,
+        height=params.height,
+        size_bytes=file.size_bytes,
         method=method,
     )
 
@@ -52,10 +58,10 @@ def _is_wanted(fetched: Fetched, job: Job) -> bool:
         return False
 
 
-def thumbnail_save(fetched: Fetched, stored: StoredImage) -> None:
+def thumbnail_save(fetched: Fetched) -> None:
     """Keep an image's thumbnail. One that is missing is made when somebody asks for it."""
     try:
-        blob_write(stored.thumbnail, thumbnail_encode(fetched.image.pixels).data)
+        blob_write(fetched.file.thumbnail, thumbnail_encode(fetched.image.pixels).data)
     except OSError as error:
         log.warning("thumbnail not written", problem=str(error))
 

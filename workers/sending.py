@@ -14,6 +14,7 @@ from generation.nodes import node_lost
 from generation.previews import is_watched
 from workers.comfy.client import ComfyClient, PreviewMethod
 from workers.comfy.errors import BadReply, NodeUnreachable, OutcomeUnknown, Refused
+from workers.comfy.protocol import OutputFile
 from workers.comfy.records import PromptStatus
 from workers.failures import NOT_COMFYUI, Failure, FailureKind, failure_of_refusal
 from workers.orders import order_for
@@ -47,6 +48,14 @@ class Sending:
         """Whether the node has the pack, which names files before it has written them."""
         return self._abilities.has_pack
 
+    @property
+    def files(self) -> list[OutputFile]:
+        """The files that the node is likely to name; none where that cannot be told."""
+        recipe = self._recipe
+        if recipe is None:
+            return []
+        return [OutputFile(name, recipe.folder, "output", "save") for name in recipe.names]
+
     @contextmanager
     def faults(self) -> Iterator[None]:
         """Turn what a node or the way to it did wrong into failures. Writes to the database."""
@@ -68,8 +77,6 @@ class Sending:
 
     def prepare(self) -> None:
         """Upload what the jobs are made from, and build the graph that the node can run.
-
-        Touches no database: another thread may do it.
 
         Raises:
             Failure: a picture is gone, or the node lacks what the graph needs.

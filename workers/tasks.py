@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -11,28 +12,29 @@ from uuid import UUID
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
-from generation.publisher import publisher_drain
+from generation.publisher import publisher_drain, publisher_flush
 from generation.scheduling import job_claim, jobs_waiting
 from generation.wakeups import TASK_ADOPT, TASK_RUN, wake
+from usage.connections import connection_lend
 from workers.adoption import attempt_adopt
 from workers.attempt import attempt_run, draining
 from workers.canary import node_canary
-from workers.chores import chores_do
+from workers.chores import Chore, chores_do
 from workers.clients import clients_close
 from workers.health import nodes_probe
 from workers.reconciler import reconcile as reconcile_now
+from workers.uploads import pictures_foresee
 
 
 @shared_task(name=TASK_RUN)
 def run(job_id: str) -> None:  # noqa: ARG001 - for the operator who reads the queue
     """Run the next job, which need not be the one named, and wake another worker after it."""
     with _slot() as is_free:
-        claim = job_claim() if is_free and not draining.is_set() else None
+        claim = job_claim(pictures_foresee) if is_free and not draining.is_set() else None
         if claim is None:
             return
         chores = attempt_run(claim)
-    _wake_next()
-    chores_do(chores)
+    _go_on(chores)
 
 
 @shared_task(name=TASK_ADOPT)
@@ -42,8 +44,7 @@ def adopt(job_id: str) -> None:
         may_adopt = is_free and not draining.is_set()
         chores = attempt_adopt(UUID(job_id)) if may_adopt else None
     if chores is not None:
-        _wake_next()
-        chores_do(chores)
+        _go_on(chores)
 
 
 @shared_task(name="workers.reconcile")
@@ -65,10 +66,24 @@ def canary(node_id: int) -> None:
     node_canary(node_id)
 
 
+def _go_on(chores: Iterable[Chore]) -> None:
+    """Do what an attempt leaves: its owner first, then the next job, then what is in no hurry."""
+    publisher_flush(TOLD_WITHIN_S)
+    _wake_next()
+    connection_lend()
+    time.sleep(FETCHED_WITHIN_S)
+    chores_do(chores)
+
+
 def _wake_next() -> None:
     for waiting in jobs_waiting(1):
         wake(waiting)
 
+
+TOLD_WITHIN_S = 0.02  # chosen: ten times what it takes; Redis may be away
+# Chosen: ten times what it takes to fetch an image. On a small server the processors are busy with
+# that, and nobody waits for the chores.
+FETCHED_WITHIN_S = 0.05
 
 # Threads that attempts leave to probes, canaries and the reconciler: if all were waiting for nodes,
 # nobody would notice that the nodes are gone.

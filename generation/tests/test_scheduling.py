@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -57,6 +58,16 @@ def test_a_claim_holds_the_job_its_node_and_its_lease(
     assert (claim.job.id, claim.node.pk, claim.lease.job_id) == (job.id, node.pk, job.id)
     assert (claim.job.state, claim.job.lease_token) == (JobState.CLAIMED, claim.lease.token)
     assert event_types(job.id) == ["job.queued", "job.claimed"]
+
+
+def test_a_claim_is_foreseen_as_it_waits(owner: User, node: Node, submit: Submit) -> None:
+    (job,) = submit(owner)
+    foreseen: list[tuple[int, UUID, str]] = []
+
+    claim = job_claim(lambda node, job: foreseen.append((node.pk, job.id, job.state)))
+
+    assert claim is not None
+    assert foreseen == [(node.pk, job.id, JobState.QUEUED)]
 
 
 def test_a_live_job_goes_before_a_batch_that_waits_longer(

@@ -328,6 +328,23 @@ def test_success_writes_each_image_once_in_order(owner: User, node: Node, submit
     assert ledger_kinds(job.id) == ["reserve", "settle"]
 
 
+def test_a_success_whose_images_are_not_there_after_all_writes_nothing(
+    owner: User, node: Node, submit: Submit
+) -> None:
+    (job,) = submit(owner)
+    lease = bring(job, node, SAVING)
+    before = traces_of(job.id)
+
+    def settle() -> None:
+        raise FileNotFoundError("images/a.png")
+
+    with pytest.raises(FileNotFoundError):
+        job_succeed(lease, [IMAGE], execution_s=2.0, settle=settle)
+
+    assert traces_of(job.id) == before
+    assert job_succeed(lease, [IMAGE], execution_s=2.0) is not None
+
+
 def test_success_after_cancellation_was_asked_for_writes_nothing(
     owner: User, node: Node, submit: Submit
 ) -> None:

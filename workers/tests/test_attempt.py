@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.conf import settings
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db.models.functions import Now
 from PIL import Image, ImageStat
 
@@ -30,6 +30,9 @@ from usage.quota import usage_of
 from workers.clients import client_for
 from workers.comfy.client import ComfyClient
 from workers.comfy.transport import Timeouts
+from workers.members import Members
+from workers.recall import job_recall
+from workers.sending import Sending
 from workers.tests.conftest import Simulator, adopt, attempt, node_for
 from workers.workflows.abilities import STOCK
 from workers.workflows.build import graph_build
@@ -54,6 +57,13 @@ def run_to_the_end(job: Job, *, attempts: int = 10) -> Job:
             break
     job.refresh_from_db()
     return job
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise error
+
+    return fail
 
 
 def events_of(job: Job) -> list[str]:
@@ -100,7 +110,7 @@ def test_saving_is_told_where_files_take_a_moment(
         simulator.stop()
 
     assert job.state == JobState.SUCCEEDED
-    assert job.images.get().content_type == "image/webp"
+    assert job.images.get().content_type == "image/jpeg"
     assert ("job.saving" in events_of(job)) is is_told
 
 
@@ -167,7 +177,7 @@ def test_a_fault_that_stays_fails_clearly_and_charges_nothing(
 def test_a_file_that_never_comes_whole_fails_without_an_image(
     owner: User, submit: Submit, faulty: Faulty, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.fetches.PAUSES_S", (0.01, 0.01, 0.01))
+    monkeypatch.setattr("workers.download.PAUSES_S", (0.01, 0.01, 0.01))
     node_for(faulty(fault))
     (job,) = submit(owner)
 
@@ -317,6 +327,63 @@ def test_adopting_what_was_claimed_and_never_sent_counts_and_queues_it_again(
 
     job.refresh_from_db()
     assert (job.state, job.infrastructure_failures) == (JobState.QUEUED, 1)
+
+
+def test_adopting_what_was_sent_and_not_noted_goes_on_with_it(
+    owner: User, submit: Submit, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = faulty()
+    node_for(simulator)
+    (job,) = submit(owner)
+    claim = job_claim()
+    assert claim is not None
+    dies = DatabaseError("the worker dies here")
+    with monkeypatch.context() as patched:
+        patched.setattr(Members, "advance", raising(dies))
+        attempt(claim)
+    assert Job.objects.get(id=job.id).state == JobState.CLAIMED
+    Job.objects.filter(id=job.id).update(lease_expires_at=Now())
+
+    assert adopt(job.id)
+
+    job.refresh_from_db()
+    assert (job.state, job.attempt, job.infrastructure_failures) == (JobState.SUCCEEDED, 1, 0)
+    assert list(simulator.state()["prompts"].values()) == [1]
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "ends_as"),
+    [
+        pytest.param(lambda job: job_recall(job.id), JobState.QUEUED, id="recalled"),
+        pytest.param(lambda job: jobs_cancel([job]), JobState.CANCELLED, id="cancelled"),
+    ],
+)
+def test_what_is_taken_away_while_its_prompt_is_sent_leaves_the_node(
+    owner: User,
+    submit: Submit,
+    faulty: Faulty,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Callable[[Job], object],
+    ends_as: JobState,
+) -> None:
+    simulator = faulty(step_s=0.2)
+    node_for(simulator)
+    (job,) = submit(owner, steps=40, denoise=1.0)
+    claim = job_claim()
+    assert claim is not None
+    send = Sending.send
+
+    def send_and_lose(self: Sending, check: Callable[[], None]) -> None:
+        send(self, check)
+        meanwhile(Job.objects.get(id=job.id))
+
+    monkeypatch.setattr(Sending, "send", send_and_lose)
+    attempt(claim)
+
+    job.refresh_from_db()
+    assert (job.state, job.infrastructure_failures) == (ends_as, 0)
+    _wait_for(lambda: not simulator.state()["running"])
+    assert job.images.count() == 0
 
 
 def test_nobody_adopts_a_job_whose_worker_lives(

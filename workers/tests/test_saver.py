@@ -11,8 +11,8 @@ import workers.saver as saver_module
 from generation.images import Decoded
 from generation.models import Job
 from generation.storage import blob_read, blob_write
+from workers.download import Arrived, Fetched
 from workers.failures import Failure
-from workers.fetches import Fetched
 from workers.saver import image_save
 
 
@@ -24,7 +24,8 @@ def test_a_writer_that_gives_up_leaves_what_its_successor_has_written(
     pixels.save(data, "PNG")
     image = Decoded(data.getvalue(), pixels)
     name = "images/ab/job/1-0.png"
-    fetched = Fetched(image, "image/png", False, name, "images/ab/job/1-0.t.webp", False)
+    file = Arrived(name, "images/ab/job/1-0.t.webp", "image/png", len(image.data))
+    fetched = Fetched(file, image, is_blank=False, is_kept=False)
     looks: list[None] = []
 
     def full(name: str, data: bytes) -> None:
