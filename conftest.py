@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from PIL import Image, ImageDraw
 from rest_framework.test import APIClient
@@ -52,9 +53,10 @@ def _postgres_only(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _fresh_queue_shape() -> None:
-    """Forget what the queue looked like in the test before."""
+def _fresh_memory() -> None:
+    """Forget what the process remembers of the test before: rows that are gone."""
     queue_shape_forget()
+    cache.clear()
 
 
 @pytest.fixture

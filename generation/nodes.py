@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from django.conf import settings
+from django.core.cache import cache
 from django.db import connection, transaction
 from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Now
@@ -34,6 +35,7 @@ CANARY_LIFE = timedelta(seconds=15)  # renewed by its maker; then another may ma
 LARGE_MEMORY_MB = 40_000  # of a card that holds four decodes of a megapixel beside the weights
 # Pixels of all variations of a prompt together: chosen so that 24 GB are enough for the smaller.
 SMALL_PIXELS, LARGE_PIXELS = 4 * 512 * 688, 4 * 1024 * 1024
+OFFERED_KEPT_S = 5.0
 CANARY_AGAIN = timedelta(seconds=60)  # chosen: a broken GPU is not asked all the time
 
 
@@ -154,6 +156,22 @@ def workflows_offered() -> frozenset[str] | None:
     """The kinds of image that usable nodes can make; None while there is no such node."""
     found = _OFFERED.rows()
     return frozenset(name for (names,) in found for name in names) if found else None
+
+
+def is_offered(workflow: str) -> bool:
+    """Whether a usable node can make this kind of image; while there is none at all, it may come.
+
+    What was offered a moment ago still is: that changes seldom, and each submission asks.
+    """
+    key = f"offered/{workflow}"
+    if cache.get(key):
+        return True
+    offered = workflows_offered()
+    if offered is None:
+        return True
+    if workflow in offered:
+        cache.set(key, "yes", OFFERED_KEPT_S)
+    return workflow in offered
 
 
 def node_prove(node_id: int, *, is_idle: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.core.cache import cache
 from django.db.models import Avg, F, TextField
 
 from generation.models import Pace
@@ -11,6 +12,7 @@ from usage.statements import Select, Slot
 FIRST_GUESS_S = 3.0  # chosen: until any job has finished
 LATEST_SHARE = 0.2  # chosen: the mean follows a change of machines within about ten jobs
 QUARTER_MEGAPIXEL = 512 * 512
+KEPT_S = 5.0  # chosen: a mean hardly moves in this time, and each claim asks for one
 
 
 def job_kind(params: JobParams) -> str:
@@ -25,7 +27,12 @@ _MEAN_OF = Select(lambda: Pace.objects.filter(kind=Slot("kind", TextField())).va
 
 def pace_of(params: JobParams) -> float:
     """Seconds on a node that a job like this is likely to take."""
-    for (mean_s,) in _MEAN_OF.rows(kind=job_kind(params)):
+    kind = job_kind(params)
+    kept: float | None = cache.get(_key(kind))
+    if kept is not None:
+        return kept
+    for (mean_s,) in _MEAN_OF.rows(kind=kind):
+        cache.set(_key(kind), float(mean_s), KEPT_S)
         return float(mean_s)
     return pace_mean()
 
@@ -42,3 +49,8 @@ def pace_note(params: JobParams, execution_s: float) -> None:
     moved = F("mean_s") + (execution_s - F("mean_s")) * LATEST_SHARE
     if not Pace.objects.filter(kind=kind).update(mean_s=moved):
         Pace.objects.get_or_create(kind=kind, defaults={"mean_s": execution_s})
+    cache.delete(_key(kind))
+
+
+def _key(kind: str) -> str:
+    return f"pace/{kind.replace(' ', '_')}"

@@ -32,7 +32,7 @@ from generation.exceptions import (
 from generation.images import Encoded, sketch_normalise
 from generation.keys import Idempotency, key_answer, key_take
 from generation.models import Batch, BatchPicture, GeneratedImage, Job
-from generation.nodes import workflows_offered
+from generation.nodes import is_offered
 from generation.params import (
     ENLARGEMENT,
     ENLARGING,
@@ -142,6 +142,11 @@ def job_submit(
     if idempotency is None:
         # Only a look: the reservation decides. It spares the disk what would be refused anyway.
         quota_check(user, submission.count)
+    draft_of = partial(_drafted, user, count=submission.count, lane=submission.lane)
+    accept = partial(_accept, user, idempotency=idempotency, caller_hash=caller_hash)
+    sketch = _sketch_begin(user.pk, submission)
+    if sketch is not None:
+        return accept(draft_of(submission.params, sketch=""), [sketch.written], sketch=sketch)
     try:
         pictures = _pictures_read(user, submission)
     except GenerationError:
@@ -152,14 +157,7 @@ def job_submit(
         return first
     # The disk and the database take their time side by side.
     writes = [_writing.submit(sketch_keep, name, data) for name, data in pictures.data.items()]
-    draft = _drafted(
-        user,
-        pictures.params,
-        sketch=pictures.sketch,
-        count=submission.count,
-        lane=submission.lane,
-    )
-    return _accept(user, draft, writes, idempotency=idempotency, caller_hash=caller_hash)
+    return accept(draft_of(pictures.params, sketch=pictures.sketch), writes)
 
 
 def job_retry(
@@ -200,12 +198,58 @@ def jobs_cancel(jobs: Iterable[Job]) -> None:
 
 def _check_offered(params: JobParams) -> None:
     """Refuse what no node that works now can make; while none works, it may wait for one."""
-    offered = workflows_offered()
-    if offered is None or params.workflow in offered:
+    if is_offered(params.workflow):
         return
     field = "model" if params.model == "base" else "mode"
     sentence = "No image machine can make this right now. Choose another, or try again later."
     raise InvalidInput({field: [sentence]})
+
+
+class _Sketch:
+    """A sketch that is being read and written, while the database does what needs no name of it.
+
+    Attributes:
+        named: its name in storage, once it was read, or why it cannot be.
+        written: ends once it is in storage.
+    """
+
+    written: Future[None]
+
+    def __init__(self, user_id: int, data: bytes) -> None:
+        self.named: Future[str] = Future()
+        self._user_id = user_id
+        self._data = data
+
+    def begin(self) -> None:
+        """Have a thread do it. The caller holds one of `_reading`, which is released then."""
+        self.written = _writing.submit(self._bring)
+
+    def _bring(self) -> None:
+        try:
+            picture = _normalised(self._data, field="sketch")
+            name = sketch_name(self._user_id, picture.data)
+        except BaseException as error:
+            self.named.set_exception(error)
+            raise
+        finally:
+            _reading.release()
+        self.named.set_result(name)
+        sketch_keep(name, picture.data)
+
+
+def _sketch_begin(user_id: int, submission: Submission) -> _Sketch | None:
+    """Begin to read the sketch of a request; None where all pictures are to be read first.
+
+    That is so where they decide about the job's parameters, or others wait to be read.
+    """
+    data, params = submission.sketch, submission.params
+    if isinstance(data, OwnImage) or params.mode in ENLARGING:
+        return None
+    if submission.references or submission.anchor or not _reading.acquire(blocking=False):
+        return None
+    sketch = _Sketch(user_id, data)
+    sketch.begin()
+    return sketch
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,11 +322,16 @@ def _picture_read(user: User, picture: Picture, *, field: str) -> Encoded:
         if not _reading.acquire(timeout=READING_WAIT_S):
             raise Busy
     try:
+        return _normalised(data, field=field)
+    finally:
+        _reading.release()
+
+
+def _normalised(data: bytes, *, field: str) -> Encoded:
+    try:
         return sketch_normalise(data)
     except InvalidImage as error:
         raise InvalidInput({field: [str(error)]}) from error
-    finally:
-        _reading.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,10 +377,12 @@ def _accept(
     *,
     idempotency: Idempotency | None,
     caller_hash: str | None,
+    sketch: _Sketch | None = None,
 ) -> dict[str, Any]:
     """Keep a draft, at most once for a key, and answer; a used key gets its first answer.
 
-    `writes` bring its pictures to the disk, and must have ended well before it is kept.
+    `writes` bring its pictures to the disk, and must have ended well before it is kept. A `sketch`
+    that is still being read gives the jobs its name.
     """
     answer = draft.answer
     with transaction.atomic():
@@ -342,7 +393,7 @@ def _accept(
         # Before the events, which are published on commit too: workers first.
         for job in draft.jobs:
             transaction.on_commit(partial(wake, job.id))
-        _draft_insert(user, draft)
+        _draft_insert(user, draft, sketch)
         for write in writes:
             try:
                 write.result(WRITTEN_WITHIN_S)
@@ -355,7 +406,7 @@ def _accept(
     return answer
 
 
-def _draft_insert(user: User, draft: _Draft) -> None:
+def _draft_insert(user: User, draft: _Draft, sketch: _Sketch | None) -> None:
     """Insert the batch with its jobs, reservation and events.
 
     What is checked here is not checked of a request that was accepted under its key before.
@@ -373,6 +424,13 @@ def _draft_insert(user: User, draft: _Draft) -> None:
         raise TooManyWaiting(limit=limit)
     share_join(user.pk, draft.lane, is_idle=active == 0)
     insert_all(draft.pictures)
+    if sketch is not None:
+        try:
+            name = sketch.named.result(READING_WAIT_S)
+        except TimeoutError as error:
+            raise Busy from error
+        for job in jobs:
+            job.sketch = name
     insert_all(jobs)
     events_record(user.pk, "job.queued", jobs)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.core.cache import cache
 from django.db import transaction
 
 from generation.models import Job, Node, NodeDuty, NodeHealth
 from generation.nodes import (
+    is_offered,
     node_failed,
     node_lost,
     node_made_blank,
@@ -224,3 +226,18 @@ def test_three_failures_in_a_row_quarantine(node: Node) -> None:
     node.refresh_from_db()
     assert node.health == NodeHealth.QUARANTINED
     assert "CUDA error" in node.problem
+
+
+def test_what_is_offered_is_told_at_once_and_what_was_a_moment_longer(node: Node) -> None:
+    mode = "hd-anchor"  # no node offers it
+    assert not is_offered(mode)
+
+    Node.objects.filter(pk=node.pk).update(workflows=[mode])
+    assert is_offered(mode)
+
+    Node.objects.filter(pk=node.pk).update(workflows=["paint"])
+    assert is_offered(mode)
+    cache.clear()
+    assert not is_offered(mode)
+    Node.objects.filter(pk=node.pk).update(health=NodeHealth.UNREACHABLE)
+    assert is_offered(mode)  # it may wait for whatever node comes

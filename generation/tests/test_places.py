@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from generation.models import Job, Node, NodeHealth
-from generation.pace import FIRST_GUESS_S, pace_note
+from generation.pace import FIRST_GUESS_S, pace_note, pace_of
 from generation.places import queue_places
 from generation.states import JobState
 from generation.tests.stages import bring
@@ -66,3 +66,13 @@ def test_without_any_node_there_still_is_a_guess(owner: User, submit: Submit) ->
 def test_places_of_nothing_cost_nothing(db: None, django_assert_num_queries: object) -> None:
     with django_assert_num_queries(0):  # type: ignore[operator]  # a fixture without types
         assert queue_places([]) == {}
+
+
+def test_a_pace_that_was_asked_for_follows_what_is_noted(owner: User, submit: Submit) -> None:
+    (job,) = submit(owner)
+    pace_note(job.parameters, 1.0)
+    assert pace_of(job.parameters) == 1.0
+
+    pace_note(job.parameters, 2.0)
+
+    assert pace_of(job.parameters) == 1.2

@@ -10,6 +10,7 @@ import pytest
 from asgiref.sync import SyncToAsync
 from asgiref.testing import ApplicationCommunicator
 from django.core.handlers.asgi import ASGIHandler
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
@@ -41,12 +42,24 @@ def meeting(request: HttpRequest) -> HttpResponse:
     return HttpResponse("met")
 
 
+def thread(request: HttpRequest) -> HttpResponse:
+    """Say which thread this is and whether it has a connection; then take one."""
+    had_one = connection.connection is not None
+    connection.ensure_connection()
+    return HttpResponse(f"{threading.current_thread().name} {had_one}")
+
+
 def broken(request: HttpRequest) -> HttpResponse:
     """Fail."""
     raise RuntimeError("a view that fails")
 
 
-urlpatterns = [path("plain", plain), path("meeting", meeting), path("broken", broken)]
+urlpatterns = [
+    path("plain", plain),
+    path("meeting", meeting),
+    path("broken", broken),
+    path("thread", thread),
+]
 
 # The signals of the request's begin and of its end close connections: the tests' own one, too.
 pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db(transaction=True)]
@@ -86,6 +99,16 @@ def test_requests_at_once_do_not_wait_for_each_other() -> None:
         return await asyncio.gather(*(answer_of(handler, "/meeting") for _ in range(2)))
 
     assert asyncio.run(two()) == [(200, "met"), (200, "met")]
+
+
+def test_requests_share_threads_and_leave_no_connection_behind() -> None:
+    async def several() -> list[str]:
+        handler = SyncHandler()
+        return [(await answer_of(handler, "/thread"))[1] for _ in range(20)]
+
+    said = [answer.split() for answer in asyncio.run(several())]
+    assert {had_one for _, had_one in said} == {"False"}
+    assert len({name for name, _ in said}) < 5
 
 
 def test_a_view_that_fails_is_a_500_and_not_the_end(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+from llamasketch.process import process_tune
 from scripts.havoc.cluster import Cluster
 from scripts.launcher.progress import Progress
 from scripts.launcher.refusal import Interrupted, Refusal, StepFailed
@@ -61,6 +62,7 @@ class Flags:
 def bench(arguments: Sequence[str]) -> int:
     """Measure, show the table, and return the exit status: 0 whatever the numbers are."""
     flags = flags_from(arguments)
+    process_tune()  # or the clients would wait for each other's threads
     stop = StopSignal().listen()
     try:
         return _run(flags, stop)
