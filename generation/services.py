@@ -60,6 +60,7 @@ log = structlog.get_logger(__name__)
 # A sketch of the largest size takes some 60 MB while it is read.
 SKETCHES_AT_ONCE = 4
 READING_WAIT_S = 10.0
+QUICK_BYTES_MAX = 256 * 1024  # chosen: a drawing of 1024², read in some 20 ms
 _reading = threading.BoundedSemaphore(SKETCHES_AT_ONCE)
 WRITTEN_WITHIN_S = 10.0  # chosen: a disk that takes longer is as good as full
 _writing = ThreadPoolExecutor(16, thread_name_prefix="sketches")
@@ -240,10 +241,11 @@ class _Sketch:
 def _sketch_begin(user_id: int, submission: Submission) -> _Sketch | None:
     """Begin to read the sketch of a request; None where all pictures are to be read first.
 
-    That is so where they decide about the job's parameters, or others wait to be read.
+    That is so where they decide about the job's parameters, where others wait to be read, and
+    where it takes long: rows are locked meanwhile.
     """
     data, params = submission.sketch, submission.params
-    if isinstance(data, OwnImage) or params.mode in ENLARGING:
+    if isinstance(data, OwnImage) or len(data) > QUICK_BYTES_MAX or params.mode in ENLARGING:
         return None
     if submission.references or submission.anchor or not _reading.acquire(blocking=False):
         return None
@@ -391,8 +393,7 @@ def _accept(
             if first is not None:
                 return first
         # Before the events, which are published on commit too: workers first.
-        for job in draft.jobs:
-            transaction.on_commit(partial(wake, job.id))
+        transaction.on_commit(partial(wake, *[job.id for job in draft.jobs]))
         _draft_insert(user, draft, sketch)
         for write in writes:
             try:

@@ -36,8 +36,7 @@ def wake_waiting() -> int:
     shares_forget_idle()
     room = nodes_room()
     waiting = jobs_waiting(room) if room else []
-    for job_id in waiting:
-        wake(job_id)
+    wake(*waiting)
     return len(waiting)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
@@ -20,9 +21,9 @@ BACKLOG_MAX = 5000
 FIRST_S = 0.003
 
 
-def wake(job_id: UUID, *, task: str = TASK_RUN) -> None:
-    """Send a wake-up that names the job, soon; waits for a moment at most, and never fails."""
-    _sender.send(task, job_id)
+def wake(*job_ids: UUID, task: str = TASK_RUN) -> None:
+    """Send a wake-up that names each job, soon; waits for a moment at most, and never fails."""
+    _sender.send(task, job_ids)
 
 
 class _Sender:
@@ -33,19 +34,19 @@ class _Sender:
         self._queue: queue.Queue[tuple[str, UUID, threading.Event]] = queue.Queue(BACKLOG_MAX)
         self._thread: threading.Thread | None = None
 
-    def send(self, task: str, job_id: UUID) -> None:
+    def send(self, task: str, job_ids: Sequence[UUID]) -> None:
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
                 self._thread.start()
         is_idle, is_sent = self._queue.empty(), threading.Event()
-        try:
-            self._queue.put_nowait((task, job_id, is_sent))
-        except queue.Full:
-            log.warning("wake-up dropped", job_id=str(job_id))
-            return
-        if is_idle:
-            is_sent.wait(FIRST_S)
+        for job_id in job_ids:
+            try:
+                self._queue.put_nowait((task, job_id, is_sent))
+            except queue.Full:
+                log.warning("wake-up dropped", job_id=str(job_id))
+        if is_idle and job_ids:
+            is_sent.wait(FIRST_S)  # for the first of them
 
     def _run(self) -> None:
         while True:

@@ -75,3 +75,11 @@ def test_without_a_broker_waking_neither_raises_nor_waits(tmp_path: object) -> N
     assert process.returncode == 0, process.stderr
     assert float(process.stdout) < 3
     assert "Traceback" not in process.stderr
+
+
+def test_several_jobs_are_woken_in_their_order(valkey: redis.Redis) -> None:
+    job_ids = [uuid4() for _ in range(128)]
+
+    wake(*job_ids)
+
+    assert [UUID(next_message(valkey)["arguments"][0]) for _ in job_ids] == job_ids
