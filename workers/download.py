@@ -47,8 +47,6 @@ PAUSES_S = (0.01, 0.01, 0.02, 0.02, 0.04, 0.08, 0.2, 0.4, 0.8, 1.6, 3.2)
 # how long to pause in between, for an older pack answers at once.
 WRITTEN_WITHIN_S, WAITING_MAX_S, WAITING_PAUSE_S = 2.5, 60.0, 0.02
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
-
-
 SETTLED_WITHIN_S = 0.2  # chosen: some disks' worst; rows are locked meanwhile
 
 # Each waits for the disk most of its time.
