@@ -16,8 +16,9 @@ from rest_framework.test import APIClient
 from generation.models import Job, Node, NodeHealth
 from generation.params import JobParams
 from generation.places import queue_shape_forget
-from generation.services import Submission, job_submit
+from generation.services import job_submit
 from generation.states import Lane
+from generation.submissions import Submission
 from usage.count_writer import counts_drain
 from usage.models import User
 

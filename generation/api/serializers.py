@@ -34,8 +34,9 @@ from generation.params import (
     side_problem,
 )
 from generation.presets import preset_list, preset_png
-from generation.services import Anchor, OwnImage, Picture, Submission, seed_draw
+from generation.services import seed_draw
 from generation.states import JobState, Lane
+from generation.submissions import Anchor, OwnImage, Picture, Submission
 
 PRESET_PREFIX = "preset:"
 IMAGE_PREFIX = "image:"

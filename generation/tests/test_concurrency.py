@@ -21,9 +21,10 @@ from generation.exceptions import KeyReused, TooManyWaiting
 from generation.keys import Idempotency
 from generation.models import Batch, Event, EventStream, GeneratedImage, Job, Node, NodeHealth
 from generation.scheduling import Claim, job_claim
-from generation.services import Submission, job_retry, job_submit, jobs_cancel
+from generation.services import job_retry, job_submit, jobs_cancel
 from generation.shares import shares_forget_idle
 from generation.states import ON_NODE, JobState, Lane
+from generation.submissions import Submission
 from generation.tests.stages import IMAGE, bring, event_types, expire, ledger_kinds
 from generation.transitions import (
     Lease,

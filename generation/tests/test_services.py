@@ -23,7 +23,6 @@ from generation.keys import Idempotency
 from generation.models import Batch, Event, EventStream, IdempotencyKey, Job, Node
 from generation.params import SEED_MAX
 from generation.services import (
-    Submission,
     body_digest,
     job_retry,
     job_submit,
@@ -32,6 +31,7 @@ from generation.services import (
 )
 from generation.states import ON_NODE, TERMINAL, JobState, Lane
 from generation.storage import blob_path, blob_read
+from generation.submissions import Submission
 from generation.tests.stages import bring, event_types, ledger_kinds, traces_of
 from generation.transitions import job_requeue
 from usage.exceptions import QuotaExhausted

@@ -46,9 +46,10 @@ from generation.ledger_check import ledger_drifts
 from generation.models import Event, EventStream, GeneratedImage, Job, Node, NodeHealth, Share
 from generation.params import prompt_id_for
 from generation.scheduling import job_claim, jobs_expired, jobs_overdue
-from generation.services import Submission, job_retry, job_submit, jobs_cancel
+from generation.services import job_retry, job_submit, jobs_cancel
 from generation.shares import WAITS, shares_forget_idle
 from generation.states import ACTIVE, NEXT, ON_NODE, TERMINAL, JobState, Lane
+from generation.submissions import Submission
 from generation.tests.stages import IMAGE, traces_of
 from generation.transitions import (
     Lease,
