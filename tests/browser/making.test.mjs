@@ -39,11 +39,15 @@ describe("making images", () => {
     await shot(page, "making-1-follow");
     assert.deepEqual(await barriers(page), []);
 
+    const sent = page.waitForRequest((request) => request.url().endsWith("/api/generate"));
     await page.getByTestId("generate").click();
+    const sketch = Buffer.from((await sent).postDataJSON().sketch.split(",").pop(), "base64");
     await page.getByTestId("result-image").waitFor();
 
     const job = await newestJob(page);
     assert.deepEqual([job.state, job.params.mode], ["succeeded", "follow"]);
+    // What the server keeps as it came: red, green and blue, and no alpha.
+    assert.deepEqual([sketch.toString("latin1", 1, 4), sketch[24], sketch[25]], ["PNG", 8, 2]);
   });
 
   it("asks the careful model, which listens to what is not wanted", async () => {
