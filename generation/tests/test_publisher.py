@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -65,6 +66,40 @@ async def test_any_thread_may_publish() -> None:
         thread.join()
 
     assert numbers == set(range(10))
+    await layer.flush()
+
+
+@pytest.mark.asyncio
+async def test_what_is_urgent_takes_what_came_before_it_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layer, channel = await listener(106)
+    publisher_drain()
+    monkeypatch.setattr("generation.publisher.LINGER_S", 30.0)
+
+    publish(106, {"type": "job.event", "number": 1})
+    publish(106, {"type": "job.event", "number": 2})
+    publish(106, {"type": "job.event", "number": 3}, is_urgent=True)
+
+    assert [(await heard(layer, channel))["number"] for _ in range(3)] == [1, 2, 3]
+    await layer.flush()
+
+
+@pytest.mark.asyncio
+async def test_what_is_not_urgent_lingers_once_for_all_that_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layer, channel = await listener(107)
+    publisher_drain()
+    monkeypatch.setattr("generation.publisher.LINGER_S", 0.2)
+
+    began = time.monotonic()
+    for number in range(20):
+        publish(107, {"type": "job.event", "number": number})
+    numbers = [(await heard(layer, channel))["number"] for _ in range(20)]
+
+    assert numbers == list(range(20))
+    assert 0.2 <= time.monotonic() - began < 20 * 0.2
     await layer.flush()
 
 

@@ -40,6 +40,21 @@ def test_everything_is_written_by_the_end() -> None:
     assert writers() == []
 
 
+def test_what_comes_in_a_moment_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[str, int]] = []
+
+    def note(address_hash: str, count: int, *, now: datetime) -> None:
+        written.append((address_hash, count))
+
+    monkeypatch.setattr("usage.count_writer.count_add", note)
+
+    for number in range(20):
+        count_later("ab"[number % 2], 2, now=NOON)
+    counts_drain()
+
+    assert sorted(written) == [("a", 20), ("b", 20)]
+
+
 def test_after_an_end_there_is_a_new_beginning() -> None:
     count_later("a", 1, now=NOON)
     counts_drain()
