@@ -9,6 +9,7 @@ import environ
 from llamasketch.environment import SettingError, email_settings, environment_read
 from llamasketch.logs import logging_config
 from llamasketch.process import process_tune
+from usage.pool import PooledConnection
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
@@ -103,7 +104,12 @@ _SQLITE_OPTIONS = {
 }
 # Requests and tasks each run in a thread of their own, so connections come from a pool.
 _POSTGRES_OPTIONS = {
-    "pool": {"min_size": 1, "max_size": 20, "timeout": 10},
+    "pool": {
+        "min_size": 1,
+        "max_size": 20,
+        "timeout": 10,
+        "connection_class": PooledConnection,
+    },
     "connect_timeout": 5,
     # Statements that come again are planned twice, and then no more: see `usage/statements.py`.
     "prepare_threshold": 2,
