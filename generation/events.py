@@ -12,13 +12,16 @@ from generation.models import Event, EventStream, GeneratedImage, Job, Node
 from generation.payloads import EventPayload, job_payload, preview_url
 from generation.previews import Progress
 from generation.publisher import STAFF_GROUP, publish, publish_to
-from usage.upserts import counter_add, insert_all
+from generation.states import TERMINAL
+from usage.upserts import counter_add, insert_all, insert_next
 
 
 def events_record(
     user_id: int, type_: str, jobs: Sequence[Job], images: Iterable[GeneratedImage] = ()
 ) -> None:
     """Number and keep one event a job, and publish them on commit; `images` are the job's, if any.
+
+    The end of a job is told at once; whatever else there is may wait for it.
 
     Call inside the transaction that makes it so. The stream's row is locked from here to the
     commit, so a user's events are committed in the order of their numbers.
@@ -27,15 +30,26 @@ def events_record(
     def payload(job: Job) -> EventPayload:
         return {"type": type_, "job": job_payload(job, images)}
 
-    last_seq = counter_add(EventStream, "last_seq", len(jobs), user_id=user_id)
     events = [
-        Event(user_id=user_id, seq=seq, type=type_, job_id=job.id, payload=payload(job))
-        for seq, job in enumerate(jobs, start=last_seq - len(jobs) + 1)
+        Event(user_id=user_id, type=type_, job_id=job.id, payload=payload(job)) for job in jobs
     ]
-    insert_all(events)
-    for event in events:
+    _number(user_id, events)
+    for event, job in zip(events, jobs, strict=True):
         message = {"type": "job.event", "seq": event.seq, "event": event.payload}
-        transaction.on_commit(partial(publish, user_id, message))
+        is_urgent = job.state in TERMINAL
+        transaction.on_commit(partial(publish, user_id, message, is_urgent=is_urgent))
+
+
+def _number(user_id: int, events: Sequence[Event]) -> None:
+    """Give the events the next numbers of the user's stream, and insert them."""
+    if len(events) == 1:  # as nearly always
+        (event,) = events
+        event.seq = insert_next(event, "seq", EventStream, "last_seq", user_id=user_id)
+        return
+    last_seq = counter_add(EventStream, "last_seq", len(events), user_id=user_id)
+    for seq, event in enumerate(events, start=last_seq - len(events) + 1):
+        event.seq = seq
+    insert_all(events)
 
 
 def progress_publish(job: Job, progress: Progress) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from typing import TypeAlias
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet, TextField
+from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet, TextField, Value
 from django.db.models.functions import Coalesce, Now
 
 from generation.models import Job, Node, Share
@@ -21,7 +21,8 @@ from generation.params import prompt_id_for
 from generation.shares import WAITS, clock_advance, share_charge
 from generation.states import ON_NODE, JobState, Lane
 from generation.transitions import Lease, job_take
-from usage.statements import Select, Slot
+from usage.statements import Select, SelectAll, Slot
+from usage.writes import Write
 
 TURNS = 8  # chosen: how many users one claim looks at before it gives up
 Foresee: TypeAlias = Callable[[Node, Job], None]
@@ -58,11 +59,10 @@ def job_claim(foresee: Foresee = lambda _node, _job: None) -> Claim | None:
     """
     with transaction.atomic():
         room = nodes_with_room()
-        for lane in Lane:
-            for turn in _turns(lane, room.busy) if room.nodes else ():
-                claim = _claim_for(turn, lane, room.nodes, foresee, is_only=room.usable == 1)
-                if claim is not None:
-                    return claim
+        for turn in _turns(room.busy) if room.nodes else ():
+            claim = _claim_for(turn, room.nodes, foresee, is_only=room.usable == 1)
+            if claim is not None:
+                return claim
     return None
 
 
@@ -86,71 +86,79 @@ def jobs_overdue(limit: int) -> list[tuple[UUID, int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """A user whose turn it may be, with the weight of their plan."""
+    """A user whose turn it may be in a lane, with the weight of their plan."""
 
+    lane: Lane
     user_id: int
     virtual_s: float
     weight: int
 
 
-def _turns(lane: Lane, busy: Collection[int]) -> list[_Turn]:
-    """The users whose turn it may be, the one with the least virtual time first.
+def _turns(busy: Collection[int]) -> list[_Turn]:
+    """The users whose turn it may be, lane by lane, the one with the least virtual time first.
 
-    A few, not one: a job may be taken away between this question and the next.
+    A few of each, not one: a job may be taken away between this question and the next.
     """
     # One text for up to 4, one for up to 16 and so on: the places that are left name nobody.
     places = 4
     while places < len(busy):
         places *= 4
     named = dict.fromkeys(range(places), 0) | dict(enumerate(busy))
-    rows = _turns_statement(lane, places).rows(**{f"busy_{n}": name for n, name in named.items()})
-    return [_Turn(user_id, virtual_s, weight) for user_id, virtual_s, weight in rows]
+    rows = _turns_statement(places).rows(**{f"busy_{n}": name for n, name in named.items()})
+    turns = [_Turn(Lane(lane), *rest) for lane, *rest in rows]
+    lanes = list(Lane)
+    return sorted(turns, key=lambda turn: (lanes.index(turn.lane), turn.virtual_s, turn.user_id))
 
 
 @cache
-def _turns_statement(lane: Lane, busy: int) -> Select[Share]:
-    return Select(lambda: _turns_query(lane, busy))
+def _turns_statement(busy: int) -> SelectAll[Share]:
+    return SelectAll(*(Select(partial(_turns_query, lane, busy)) for lane in Lane))
 
 
-def _turns_query(lane: Lane, busy: int) -> QuerySet[Share, tuple[int, float, int]]:
+def _turns_query(lane: Lane, busy: int) -> QuerySet[Share, tuple[str, int, float, int]]:
     own_jobs = _claimable().filter(user=OuterRef("user"), lane=lane)
     others = [~Q(user_id=Slot(f"busy_{number}", IntegerField())) for number in range(busy)]
     return (
         Share.objects.filter(Q(**{WAITS[lane]: True}), Exists(own_jobs), *others)
-        .annotate(weight=Coalesce("user__plan__weight", 1))
+        .annotate(lane=Value(lane.value), weight=Coalesce("user__plan__weight", 1))
         .order_by("virtual_s", "user_id")
-        .values_list("user_id", "virtual_s", "weight")[:TURNS]
+        .values_list("lane", "user_id", "virtual_s", "weight")[:TURNS]
     )
 
 
 def _claim_for(
-    turn: _Turn, lane: Lane, nodes: Sequence[Node], foresee: Foresee, *, is_only: bool
+    turn: _Turn, nodes: Sequence[Node], foresee: Foresee, *, is_only: bool
 ) -> Claim | None:
     for node in nodes:
-        job = _next_for(turn, lane, node, is_only=is_only)
+        job = _next_for(turn, node, is_only=is_only)
         if job is None:
             continue
         foresee(node, job)
         charge = pace_of(job.parameters) / turn.weight
         jobs = [job, *_companions(job, node)]
-        share_charge(turn.user_id, charge * len(jobs))
-        clock_advance(turn.virtual_s)
-        members = _take(jobs, node, charge)
+        charged = share_charge(turn.user_id, charge * len(jobs))
+        members = _take(jobs, node, charge, [charged, clock_advance(turn.virtual_s)])
         if len(members) < len(jobs):
-            share_charge(turn.user_id, -charge * (len(jobs) - len(members)))
+            share_charge(turn.user_id, -charge * (len(jobs) - len(members))).run()
         if members:
             (lease, lead), *companions = members
             return Claim(lease, lead, node, tuple(companions))
     return None
 
 
-def _take(jobs: Sequence[Job], node: Node, charge: float) -> list[tuple[Lease, Job]]:
-    """Take the first job and, into its prompt, those that follow it, up to one that is gone."""
+def _take(
+    jobs: Sequence[Job], node: Node, charge: float, writes: Sequence[Write]
+) -> list[tuple[Lease, Job]]:
+    """Take the first job and, into its prompt, those that follow it, up to one that is gone.
+
+    `writes` are done in any case.
+    """
     prompt_id = prompt_id_for(jobs[0].id, jobs[0].attempt + 1)
     members: list[tuple[Lease, Job]] = []
     for index, job in enumerate(jobs):
         taken = job_take(
             job,
+            *(writes if index == 0 else ()),
             node_id=node.pk,
             charged_virtual_s=charge,
             prompt_id=prompt_id,
@@ -207,12 +215,12 @@ def _claimable() -> QuerySet[Job]:
     )
 
 
-def _next_for(turn: _Turn, lane: Lane, node: Node, *, is_only: bool) -> Job | None:
+def _next_for(turn: _Turn, node: Node, *, is_only: bool) -> Job | None:
     """The user's longest waiting job that the node may make, locked."""
     if not node.workflows:
         return None
     offered = {f"workflow_{number}": name for number, name in enumerate(node.workflows)}
-    statement = _next_statement(lane, len(offered), is_only=is_only)
+    statement = _next_statement(turn.lane, len(offered), is_only=is_only)
     found = statement.objects(user_id=turn.user_id, node_id=node.pk, **offered)
     return found[0] if found else None
 

@@ -44,7 +44,7 @@ from usage.models import User
 from usage.plans import terms_of
 from usage.quota import quota_check, quota_lock, quota_reserve
 from usage.statements import Select, Slot
-from usage.upserts import insert_all
+from usage.upserts import inserted
 
 log = structlog.get_logger(__name__)
 
@@ -238,19 +238,18 @@ def _draft_insert(user: User, draft: _Draft, sketch: Sketch | None) -> None:
     jobs = draft.jobs
     if draft.lane == Lane.LIVE:
         _supersede_live(user)
-    insert_all([draft.batch])
     # The reservation locks the user's day, so two requests count the queue one after the other.
-    quota_reserve(user, [job.id for job in jobs], now=draft.batch.created_at)
+    reserved = quota_reserve(user, [job.id for job in jobs], now=draft.batch.created_at)
     active = sum(count for (count,) in _ACTIVE.rows(user_id=user.pk))
     if active + len(jobs) > limit:
         raise TooManyWaiting(limit=limit)
-    share_join(user.pk, draft.lane, is_idle=active == 0)
-    insert_all(draft.pictures)
     if sketch is not None:
         name = sketch.name()
         for job in jobs:
             job.sketch = name
-    insert_all(jobs)
+    pictures = [inserted(draft.pictures)] if draft.pictures else []
+    writes = (inserted([draft.batch]), reserved, *pictures, inserted(jobs))
+    share_join(user.pk, draft.lane, *writes, is_idle=active == 0)
     events_record(user.pk, "job.queued", jobs)
 
 

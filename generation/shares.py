@@ -21,6 +21,8 @@ from generation.models import FairClock, Job, Share
 from generation.states import JobState, Lane
 from usage.models import User
 from usage.statements import Slot, Update
+from usage.upserts import counter_raise
+from usage.writes import Write, write_together
 
 CLOCK = 1  # the one row's id
 WAITS = {Lane.LIVE: "waits_live", Lane.BATCH: "waits_batch"}
@@ -46,12 +48,6 @@ _CORRECT = Update(
         },
     ),
 )
-_ADVANCE = Update(
-    lambda: (
-        FairClock.objects.filter(pk=CLOCK),
-        {"virtual_s": Greatest(F("virtual_s"), Slot("virtual_s", FloatField()))},
-    ),
-)
 
 
 @cache
@@ -63,16 +59,18 @@ def _join(lane: Lane, *, is_idle: bool) -> Update[Share]:
     return Update(lambda: (_own(), changes))
 
 
-def share_join(user_id: int, lane: Lane, *, is_idle: bool) -> None:
+def share_join(user_id: int, lane: Lane, *writes: Write, is_idle: bool) -> None:
     """Note that a user has jobs waiting in a lane; one who had none at all joins at the clock.
 
-    Call inside the transaction that inserts them, before it does. The share's row is locked from
-    here to the commit, so that `shares_forget_idle` sees either no jobs and the flag, or both.
+    Call inside the transaction that inserts them: `writes` do, and go with it. The share's row is
+    locked from here to the commit, so that `shares_forget_idle` sees either no jobs and the flag,
+    or both.
     """
     join = _join(lane, is_idle=is_idle)
-    if not join.objects(user_id=user_id):
+    count, *_ = write_together(join.write(user_id=user_id), *writes)
+    if not count:
         Share.objects.get_or_create(user_id=user_id)
-        join.objects(user_id=user_id)
+        join.write(user_id=user_id).run()
 
 
 def share_lock(user_id: int) -> None:
@@ -86,14 +84,14 @@ def share_want(user_id: int, lane: Lane) -> None:
     Share.objects.filter(user_id=user_id).update(**{WAITS[lane]: True})
 
 
-def share_charge(user_id: int, virtual_s: float) -> None:
+def share_charge(user_id: int, virtual_s: float) -> Write:
     """Add to a user's share, or take back what was added too much."""
-    _CHARGE.objects(user_id=user_id, virtual_s=virtual_s)
+    return _CHARGE.write(user_id=user_id, virtual_s=virtual_s)
 
 
-def share_correct(user_id: int, *, charged_virtual_s: float, took_s: float) -> None:
+def share_correct(user_id: int, *, charged_virtual_s: float, took_s: float) -> Write:
     """Put what an attempt took in place of what its claim had charged for it."""
-    _CORRECT.objects(user_id=user_id, charged_virtual_s=charged_virtual_s, took_s=took_s)
+    return _CORRECT.write(user_id=user_id, charged_virtual_s=charged_virtual_s, took_s=took_s)
 
 
 def shares_forget_idle() -> None:
@@ -105,10 +103,9 @@ def shares_forget_idle() -> None:
             _forget_if_idle(user_id, lane, flag)
 
 
-def clock_advance(virtual_s: float) -> None:
+def clock_advance(virtual_s: float) -> Write:
     """Move the clock on to a claim's virtual time; it never goes back."""
-    if not _ADVANCE.objects(virtual_s=virtual_s):
-        FairClock.objects.get_or_create(pk=CLOCK, defaults={"virtual_s": virtual_s})
+    return counter_raise(FairClock, "virtual_s", virtual_s, id=CLOCK)
 
 
 def _forget_if_idle(user_id: int, lane: Lane, flag: str) -> None:

@@ -28,7 +28,8 @@ from generation.shares import share_charge, share_correct, share_want
 from generation.states import ON_NODE, JobState, Lane, can_follow
 from usage.quota import quota_refund, quota_settle
 from usage.statements import Slot, Update, update_returning
-from usage.upserts import insert_all
+from usage.upserts import inserted
+from usage.writes import Write
 
 LEASE_TTL = timedelta(seconds=15)
 LEASE_RENEWAL_S = 5.0
@@ -108,7 +109,7 @@ def _advance_statement(origins: frozenset[JobState], to: JobState) -> Update[Job
 
 def job_take(
     job: Job,
-    *,
+    *writes: Write,
     node_id: int,
     charged_virtual_s: float = 0.0,
     prompt_id: UUID | None = None,
@@ -118,10 +119,12 @@ def job_take(
 
     `charged_virtual_s` is what the caller has added to the owner's share for it. A job that is to
     share another's prompt is given that and its place in it; otherwise it gets one of its own.
+    `writes` go with it, whether it can be claimed or not.
     """
     lease = Lease(job.id, job.attempt + 1, uuid4())
     with transaction.atomic(savepoint=False):
-        changed = _TAKE.objects(
+        changed = _TAKE.objects_with(
+            *writes,
             job_id=job.id,
             attempt=job.attempt,
             next_attempt=lease.attempt,
@@ -181,10 +184,11 @@ def job_succeed(
             )
             for index, image in enumerate(images)
         ]
-        insert_all(rows)
-        quota_settle(lease.job_id)
+        writes = [inserted(rows)] if rows else []
         if execution_s is not None:
-            share_correct(job.user_id, charged_virtual_s=job.charged_virtual_s, took_s=execution_s)
+            charged = job.charged_virtual_s
+            writes.append(share_correct(job.user_id, charged_virtual_s=charged, took_s=execution_s))
+        quota_settle(lease.job_id, *writes)
         _recorded(job, JobState.SUCCEEDED, rows)
         settle()
         return job
@@ -346,7 +350,7 @@ def _check_way(origins: Iterable[JobState], to: JobState) -> None:
 def _share_give_back(job: Job) -> None:
     """Take back what the claim added to the owner's share: the attempt was not their doing."""
     if job.charged_virtual_s:
-        share_charge(job.user_id, -job.charged_virtual_s)
+        share_charge(job.user_id, -job.charged_virtual_s).run()
         Job.objects.filter(id=job.id).update(charged_virtual_s=0.0)
 
 

@@ -14,7 +14,8 @@ from usage.exceptions import QuotaExhausted
 from usage.models import LedgerEntry, LedgerKind, QuotaDay, User
 from usage.plans import terms_of
 from usage.statements import Select, Slot
-from usage.upserts import counter_add_within, insert_all, insert_copy
+from usage.upserts import copied, counter_add_within, inserted
+from usage.writes import Write, write_together
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,11 @@ _USED = Select(
 )
 
 
-def quota_reserve(user: User, job_ids: Sequence[UUID], *, now: datetime | None = None) -> None:
+def quota_reserve(user: User, job_ids: Sequence[UUID], *, now: datetime | None = None) -> Write:
     """Take one image a job from the user's day. Call inside the transaction that inserts the jobs.
 
     The count changes by one conditional statement: parallel requests cannot pass the limit
-    together.
+    together. Returns the ledger's lines for it, which the caller writes with the jobs.
 
     Raises:
         QuotaExhausted: fewer images are left than jobs; nothing was taken.
@@ -54,7 +55,7 @@ def quota_reserve(user: User, job_ids: Sequence[UUID], *, now: datetime | None =
     day = {"user_id": user.pk, "day": today}
     if not counter_add_within(QuotaDay, "used", len(job_ids), at_most=limit, **day):
         raise _exhausted(limit or 0, _used(user, today), today=today, now=now)
-    insert_all(
+    return inserted(
         [
             LedgerEntry(user=user, day=today, job_id=job_id, kind=LedgerKind.RESERVE, amount=1)
             for job_id in job_ids
@@ -88,10 +89,15 @@ def quota_check(user: User, count: int, *, now: datetime | None = None) -> None:
         raise _exhausted(limit, used, today=today, now=now)
 
 
-def quota_settle(job_id: UUID) -> None:
-    """Keep the job's image on the count. Call inside the transaction that makes it succeed."""
+def quota_settle(job_id: UUID, *writes: Write) -> None:
+    """Keep the job's image on the count. Call inside the transaction that makes it succeed.
+
+    `writes` are that transaction's, and go with it.
+    """
     settled = {"kind": LedgerKind.SETTLE, "amount": 0, "created_at": timezone.now()}
-    if not insert_copy(LedgerEntry, settled, job_id=job_id, kind=LedgerKind.RESERVE):
+    settlement = copied(LedgerEntry, settled, job_id=job_id, kind=LedgerKind.RESERVE)
+    count, *_ = write_together(settlement, *writes)
+    if not count:
         raise LedgerEntry.DoesNotExist(f"Nothing was reserved for job {job_id}.")
 
 

@@ -14,15 +14,16 @@ from typing import Any, Generic, TypeVar, cast
 
 from django.core.exceptions import EmptyResultSet
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.utils import CursorWrapper
 from django.db.models import Expression, Field, Model, QuerySet
 from django.db.models.query import get_related_populators
 from django.db.models.sql import UpdateQuery
 from django.db.transaction import TransactionManagementError
 
+from usage.writes import Write, cursor_open, last_of, write_together
+
 M = TypeVar("M", bound=Model)
 Row = Sequence[Any]
+_RETURNING = " RETURNING "
 
 
 class Slot(Expression):
@@ -51,13 +52,19 @@ class _Text:
         connection = connections[DEFAULT_DB_ALIAS]
         if self.locks and not connection.in_atomic_block:
             raise TransactionManagementError("A statement that locks needs a transaction.")
-        parameters = [
+        return self.answer(self.sql, self.parameters(values))
+
+    def answer(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
+        with cursor_open(connections[DEFAULT_DB_ALIAS]) as cursor:
+            cursor.execute(sql, parameters)
+            return self.convert(cursor.fetchall())
+
+    def parameters(self, values: Mapping[str, Any]) -> list[Any]:
+        connection = connections[DEFAULT_DB_ALIAS]
+        return [
             slot.output_field.get_db_prep_value(values[slot.name], connection)
             for slot in self.slots
         ]
-        with cursor_open(connection) as cursor:
-            cursor.execute(self.sql, parameters)
-            return self.convert(cursor.fetchall())
 
 
 class _Statement(Generic[M]):
@@ -97,6 +104,16 @@ class Select(_Statement[M]):
         super().__init__(lambda: _select_text(build()))
 
 
+class SelectAll(_Statement[M]):
+    """The rows of several SELECTs of the same columns, in one; none of them locks.
+
+    A slot's name stands for the same value in all. Which rows come first is not said.
+    """
+
+    def __init__(self, *selects: Select[M]) -> None:
+        super().__init__(lambda: _union_text([select._written() for select in selects]))
+
+
 class Update(_Statement[M]):
     """An UPDATE that answers with the rows that it changed, as they are then.
 
@@ -106,23 +123,27 @@ class Update(_Statement[M]):
     def __init__(self, build: Callable[[], tuple[QuerySet[M], dict[str, Any]]]) -> None:
         super().__init__(lambda: _update_text(*build()))
 
+    def write(self, **values: Any) -> Write:
+        """It, to be run with others."""
+        text = self._written()
+        changes, _, _ = text.sql.rpartition(_RETURNING)
+        return Write(f"{changes}{_RETURNING}1", text.parameters(values))
 
-def cursor_open(connection: BaseDatabaseWrapper) -> CursorWrapper:
-    """A cursor for a statement that comes again: PostgreSQL keeps its plan from the third time on.
+    def objects_with(self, *writes: Write, **values: Any) -> list[M]:
+        """Run it as `objects` does and, whether it matches a row or not, `writes` with it.
 
-    Django's own cursors put the values into the text, so that each is a new one. Close it.
-    """
-    if connection.vendor != "postgresql":
-        return connection.cursor()
-    from django.db.backends.postgresql.base import ServerBindingCursor
-
-    connection.ensure_connection()
-    make: Any = ServerBindingCursor  # psycopg's, by inheritance that its stubs do not know of
-    with connection.wrap_database_errors:
-        cursor = make(connection.connection)
-    if connection.queries_logged:
-        return connection.make_debug_cursor(cursor)
-    return connection.make_cursor(cursor)
+        What `write_together` says holds for them.
+        """
+        if not writes:
+            return self.objects(**values)
+        text = self._written()
+        own = Write(text.sql, text.parameters(values))
+        if connections[DEFAULT_DB_ALIAS].vendor == "postgresql":
+            own = last_of([*writes, own])
+        else:
+            write_together(*writes)
+        rows = text.answer(own.sql, own.parameters)
+        return [text.read(row) for row in rows]
 
 
 def update_returning(rows: QuerySet[M], **values: Any) -> list[M]:
@@ -146,6 +167,13 @@ def _select_text(queryset: QuerySet[Any, Any]) -> _Text:
         _reader(compiler),
         locks=bool(queryset.query.select_for_update),
     )
+
+
+def _union_text(texts: Sequence[_Text]) -> _Text:
+    # SQLite takes a LIMIT in a part only where that is a table of its own.
+    parts = (f"SELECT * FROM ({text.sql}) part_{n}" for n, text in enumerate(texts))  # noqa: S608
+    slots = [slot for text in texts for slot in text.slots]
+    return _Text(" UNION ALL ".join(parts), slots, texts[0].convert, texts[0].read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +205,7 @@ def _returning(queryset: QuerySet[Any], values: dict[str, Any]) -> _Returning:
     columns = [field.get_col(model._meta.db_table) for field in fields]
     names = [field.attname for field in fields]
     return _Returning(
-        f"{sql} RETURNING {returned}",
+        f"{sql}{_RETURNING}{returned}",
         parameters,
         _converter(compiler, columns),
         lambda row: model.from_db(DEFAULT_DB_ALIAS, names, row),

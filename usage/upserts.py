@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import AutoField, Field, Model
 
-from usage.statements import cursor_open
+from usage.writes import Write, cursor_open, last_of, rows_of
 
 
 def counter_add(model: type[Model], field: str, count: int, **key: Any) -> int:
@@ -23,7 +24,7 @@ def counter_add(model: type[Model], field: str, count: int, **key: Any) -> int:
     `key` names the columns of a unique constraint. The row stays locked until the transaction ends,
     and whoever waits for it adds to what it is then.
     """
-    value = _add(model, field, count, at_most=None, key=key)
+    value = _number(_counted(model, field, count, key))
     assert value is not None
     return value
 
@@ -34,7 +35,46 @@ def counter_add_within(
     """Add as `counter_add` does, unless the counter would pass `at_most`: then nothing changes."""
     if at_most is not None and count > at_most:
         return False
-    return _add(model, field, count, at_most=at_most, key=key) is not None
+    return _number(_counted(model, field, count, key, at_most=at_most)) is not None
+
+
+def counter_raise(model: type[Model], field: str, value: float, **key: Any) -> Write:
+    """Raise a number to `value`, made where there is none; it never falls."""
+    is_postgres = connections[router.db_for_write(model)].vendor == "postgresql"
+    larger = "greatest" if is_postgres else "max"
+    return _upserted(model, field, value, key, change=f"{larger}({{old}}, {{new}})")
+
+
+def insert_next(row: Model, number: str, counter: type[Model], field: str, **key: Any) -> int:
+    """Insert a row whose field `number` is the next of a counter, kept as `counter_add` does.
+
+    Returns that number.
+    """
+    connection = connections[router.db_for_write(counter)]
+    counted = _counted(counter, field, 1, key)
+    if connection.vendor != "postgresql":
+        value = _number(counted)
+        assert value is not None
+        setattr(row, number, value)
+        inserted([row]).run()
+        return value
+    fields = _given(type(row))
+    marks = ", ".join(
+        f"{rows_of(0)}.{connection.ops.quote_name(_column(counter, field))}"
+        if part.attname == number
+        else f"%s::{part.db_type(connection)}"
+        for part in fields
+    )
+    numbered = f"SELECT {marks} FROM {rows_of(0)}"  # noqa: S608 - as below
+    values = [_saved(part, row, connection) for part in fields if part.attname != number]
+    insertion = Write(
+        f"{_insertion(type(row), fields)} {numbered} "
+        f"RETURNING {connection.ops.quote_name(_column(type(row), number))}",
+        values,
+    )
+    value = _number(last_of([counted, insertion]))
+    assert value is not None
+    return value
 
 
 def insert_once(row: Model) -> bool:
@@ -42,7 +82,7 @@ def insert_once(row: Model) -> bool:
 
     A parallel transaction that inserts the same key is waited for.
     """
-    return _insert([row], "ON CONFLICT DO NOTHING") == 1
+    return _inserted([row], "ON CONFLICT DO NOTHING").run() == 1
 
 
 def insert_all(rows: Sequence[Model]) -> None:
@@ -52,25 +92,29 @@ def insert_all(rows: Sequence[Model]) -> None:
         IntegrityError: one with such a key is there already; none was inserted.
     """
     if rows:
-        _insert(rows, "")
+        inserted(rows).run()
 
 
-def insert_copy(model: type[Model], changes: dict[str, Any], **where: Any) -> bool:
-    """Insert a copy of the one row that `where` names, with some columns changed; False for none.
+def inserted(rows: Sequence[Model]) -> Write:
+    """What `insert_all` runs; there is at least one row."""
+    return _inserted(rows, "")
 
-    Raises:
+
+def copied(model: type[Model], changes: dict[str, Any], **where: Any) -> Write:
+    """A copy of the one row that `where` names, with some columns changed.
+
+    Raises, when it is run:
         IntegrityError: such a copy is there already.
     """
-    connection = connections[router.db_for_write(model)]
+    alias = router.db_for_write(model)
+    connection = connections[alias]
     name = connection.ops.quote_name
     fields = _given(model)
     named = {field.attname: field for field in fields}
-    columns = ", ".join(name(str(field.column)) for field in fields)
-    copied = ", ".join(
+    columns = ", ".join(
         "%s" if field.attname in changes else name(str(field.column)) for field in fields
     )
     conditions = " AND ".join(f"{name(str(named[part].column))} = %s" for part in where)
-    table = name(model._meta.db_table)
     values = [changes[field.attname] for field in fields if field.attname in changes]
     changed = [field for field in fields if field.attname in changes]
     parameters = [
@@ -80,62 +124,91 @@ def insert_copy(model: type[Model], changes: dict[str, Any], **where: Any) -> bo
             *((named[part], value) for part, value in where.items()),
         )
     ]
-    statement = (
-        f"INSERT INTO {table} ({columns}) "  # noqa: S608 - the model's names
-        f"SELECT {copied} FROM {table} WHERE {conditions}"
-    )
-    with cursor_open(connection) as cursor:
-        cursor.execute(statement, parameters)
-        return bool(cursor.rowcount == 1)
+    source = f"SELECT {columns} FROM {name(model._meta.db_table)} WHERE {conditions}"  # noqa: S608
+    return Write(f"{_insertion(model, fields)} {source} RETURNING 1", parameters, alias=alias)
 
 
-def _add(
-    model: type[Model], field: str, count: int, *, at_most: int | None, key: dict[str, Any]
-) -> int | None:
-    connection = connections[router.db_for_write(model)]
+def _counted(
+    model: type[Model],
+    field: str,
+    count: int,
+    key: dict[str, Any],
+    *,
+    at_most: int | None = None,
+) -> Write:
+    """An addition to a counter, which answers with what it is then."""
+    change = "{old} + {new}"
+    return _upserted(model, field, count, key, change=change, at_most=at_most, answer="{own}")
+
+
+def _upserted(
+    model: type[Model],
+    field: str,
+    value: float,
+    key: dict[str, Any],
+    *,
+    change: str,
+    at_most: int | None = None,
+    answer: str = "1",
+) -> Write:
+    """A number that is made or changed, as SQL says of its `{old}` and `{new}` value."""
+    alias = router.db_for_write(model)
+    connection = connections[alias]
     name = connection.ops.quote_name
     fields = {part.attname: part for part in model._meta.concrete_fields}
-    table, number = name(model._meta.db_table), name(str(fields[field].column))
+    table, number = name(model._meta.db_table), name(_column(model, field))
     columns = ", ".join(name(str(fields[part].column)) for part in key)
     parameters = [fields[part].get_db_prep_save(key[part], connection) for part in key]
-    parameters.append(count)
+    parameters.append(value)
+    changed = change.format(old=f"{table}.{number}", new=f"excluded.{number}")
     # The names are those of models, not a caller's.
     statement = (
         f"INSERT INTO {table} ({columns}, {number}) VALUES ({_marks(parameters)}) "  # noqa: S608
-        f"ON CONFLICT ({columns}) DO UPDATE SET {number} = {table}.{number} + excluded.{number}"
+        f"ON CONFLICT ({columns}) DO UPDATE SET {number} = {changed}"
     )
     if at_most is not None:
-        statement += f" WHERE {table}.{number} + excluded.{number} <= %s"
+        statement += f" WHERE {changed} <= %s"
         parameters.append(at_most)
-    with cursor_open(connection) as cursor:
-        cursor.execute(f"{statement} RETURNING {number}", parameters)
+    return Write(f"{statement} RETURNING {answer.format(own=number)}", parameters, alias=alias)
+
+
+def _number(write: Write) -> int | None:
+    """What a statement answers with; None where it changed nothing."""
+    with cursor_open(connections[write.alias]) as cursor:
+        cursor.execute(write.sql, write.parameters)
         row = cursor.fetchone()
     return None if row is None else int(row[0])
 
 
-def _insert(rows: Sequence[Model], conflict: str) -> int:
+def _inserted(rows: Sequence[Model], conflict: str) -> Write:
     model = type(rows[0])
-    connection = connections[router.db_for_write(model)]
-    name = connection.ops.quote_name
+    alias = router.db_for_write(model)
     fields = _given(model)
-    columns = ", ".join(name(str(field.column)) for field in fields)
-    values = [
-        field.get_db_prep_save(field.pre_save(row, add=True), connection)
-        for row in rows
-        for field in fields
-    ]
+    values = [_saved(field, row, connections[alias]) for row in rows for field in fields]
     marks = ", ".join([f"({_marks(fields)})"] * len(rows))
-    table = name(model._meta.db_table)
-    statement = f"INSERT INTO {table} ({columns}) VALUES {marks} {conflict}"  # noqa: S608 - as above
+    statement = f"{_insertion(model, fields)} VALUES {marks} {conflict} RETURNING 1"
     # Texts for many rows are many texts, none of which is worth a plan that is kept.
-    with cursor_open(connection) if len(rows) == 1 else connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return int(cursor.rowcount)
+    return Write(statement, values, is_kept=len(rows) == 1, alias=alias)
+
+
+def _insertion(model: type[Model], fields: Sequence[Field[Any, Any]]) -> str:
+    name = connections[router.db_for_write(model)].ops.quote_name
+    columns = ", ".join(name(str(field.column)) for field in fields)
+    return f"INSERT INTO {name(model._meta.db_table)} ({columns})"
+
+
+def _saved(field: Field[Any, Any], row: Model, connection: BaseDatabaseWrapper) -> Any:
+    return field.get_db_prep_save(field.pre_save(row, add=True), connection)
 
 
 def _given(model: type[Model]) -> list[Field[Any, Any]]:
     """The fields whose values are ours to give: all but a primary key that counts up."""
     return [field for field in model._meta.concrete_fields if not isinstance(field, AutoField)]
+
+
+def _column(model: type[Model], field: str) -> str:
+    (found,) = (part for part in model._meta.concrete_fields if part.attname == field)
+    return str(found.column)
 
 
 def _marks(values: Sequence[Any]) -> str:

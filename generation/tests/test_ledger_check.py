@@ -84,7 +84,7 @@ def test_lines_outlive_a_job_that_is_deleted_after_its_end(owner: User, submit: 
 
 def test_a_refund_after_midnight_agrees(owner: User) -> None:
     job_id = uuid4()
-    quota_reserve(owner, [job_id], now=datetime.now(UTC) - timedelta(days=1))
+    quota_reserve(owner, [job_id], now=datetime.now(UTC) - timedelta(days=1)).run()
 
     quota_refund(job_id)
 
@@ -124,8 +124,8 @@ def test_lines_without_a_counter_are_found(owner: User, submit: Submit) -> None:
 
 def test_days_and_users_are_not_mixed_up(owner: User, stranger: User) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
-    quota_reserve(owner, [job := uuid4()])
-    quota_reserve(stranger, [other := uuid4()], now=yesterday)
+    quota_reserve(owner, [job := uuid4()]).run()
+    quota_reserve(stranger, [other := uuid4()], now=yesterday).run()
     quota_settle(job)
     quota_settle(other)
     QuotaDay.objects.filter(user=owner).update(day=yesterday.date())

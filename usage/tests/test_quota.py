@@ -18,7 +18,7 @@ NEXT_DAY = datetime(2026, 3, 2, 0, 0, 1, tzinfo=UTC)
 
 
 def test_a_reservation_counts_at_once(owner: User) -> None:
-    quota_reserve(owner, [uuid4(), uuid4()], now=NOON)
+    quota_reserve(owner, [uuid4(), uuid4()], now=NOON).run()
 
     usage = usage_of(owner, now=NOON)
     assert (usage.used_today, usage.total, usage.remaining) == (2, 2, 98)
@@ -26,7 +26,7 @@ def test_a_reservation_counts_at_once(owner: User) -> None:
 
 def test_a_settlement_keeps_the_count(owner: User) -> None:
     job_id = uuid4()
-    quota_reserve(owner, [job_id], now=NOON)
+    quota_reserve(owner, [job_id], now=NOON).run()
 
     quota_settle(job_id)
 
@@ -35,8 +35,8 @@ def test_a_settlement_keeps_the_count(owner: User) -> None:
 
 def test_a_refund_after_midnight_goes_back_to_the_day_of_the_reservation(owner: User) -> None:
     job_id = uuid4()
-    quota_reserve(owner, [job_id], now=NOON)
-    quota_reserve(owner, [uuid4()], now=NEXT_DAY)
+    quota_reserve(owner, [job_id], now=NOON).run()
+    quota_reserve(owner, [uuid4()], now=NEXT_DAY).run()
 
     quota_refund(job_id)
 
@@ -46,7 +46,7 @@ def test_a_refund_after_midnight_goes_back_to_the_day_of_the_reservation(owner: 
 
 def test_a_job_is_never_both_settled_and_refunded(owner: User) -> None:
     job_id = uuid4()
-    quota_reserve(owner, [job_id], now=NOON)
+    quota_reserve(owner, [job_id], now=NOON).run()
     quota_settle(job_id)
 
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -57,18 +57,18 @@ def test_a_job_is_never_both_settled_and_refunded(owner: User) -> None:
 
 def test_a_job_is_never_reserved_twice(owner: User) -> None:
     job_id = uuid4()
-    quota_reserve(owner, [job_id], now=NOON)
+    quota_reserve(owner, [job_id], now=NOON).run()
 
     with pytest.raises(IntegrityError), transaction.atomic():
-        quota_reserve(owner, [job_id], now=NOON)
+        quota_reserve(owner, [job_id], now=NOON).run()
 
 
 def test_asking_for_more_than_is_left_takes_nothing(owner: User) -> None:
     owner.daily_limit = 3
-    quota_reserve(owner, [uuid4(), uuid4()], now=NOON)
+    quota_reserve(owner, [uuid4(), uuid4()], now=NOON).run()
 
     with pytest.raises(QuotaExhausted) as refusal:
-        quota_reserve(owner, [uuid4(), uuid4()], now=NOON)
+        quota_reserve(owner, [uuid4(), uuid4()], now=NOON).run()
 
     assert refusal.value.extra == {"limit": 3, "remaining": 1}
     assert refusal.value.retry_after_s == 12 * 3600
@@ -80,13 +80,13 @@ def test_a_limit_of_ones_own_holds(owner: User, limit: int) -> None:
     owner.daily_limit = limit
 
     with pytest.raises(QuotaExhausted):
-        quota_reserve(owner, [uuid4(), uuid4()], now=NOON)
+        quota_reserve(owner, [uuid4(), uuid4()], now=NOON).run()
 
 
 def test_the_ledger_sums_up_to_the_counters(owner: User, stranger: User) -> None:
     jobs = [uuid4() for _ in range(6)]
-    quota_reserve(owner, jobs[:4], now=NOON)
-    quota_reserve(stranger, jobs[4:], now=NOON)
+    quota_reserve(owner, jobs[:4], now=NOON).run()
+    quota_reserve(stranger, jobs[4:], now=NOON).run()
     quota_settle(jobs[0])
     quota_refund(jobs[1])
     quota_refund(jobs[4])

@@ -1,0 +1,96 @@
+"""Writes: statements that change rows, several of which go to the database in one message.
+
+Each message costs a round trip, and on a small server, whose processors are also wanted by whoever
+waits for the answer, that costs more than what the database does for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A statement with its values, which answers with a row for each that it changed.
+
+    Attributes:
+        is_kept: its text comes again, so that a plan for it is worth keeping.
+        alias: the database's.
+    """
+
+    sql: str
+    parameters: Sequence[Any]
+    is_kept: bool = True
+    alias: str = DEFAULT_DB_ALIAS
+
+    def run(self) -> int:
+        """Run it alone; return how many rows it changed."""
+        (count,) = write_together(self)
+        return count
+
+
+def write_together(*writes: Write) -> list[int]:
+    """Run statements on one database; return how many rows each changed, in their order.
+
+    None sees what another did, so no two may change the same row, and none may need a row that
+    another makes. PostgreSQL gets them as one statement. All are kept or none where they are run
+    inside a transaction; without one, PostgreSQL keeps all or none, SQLite each.
+    """
+    connection = connections[writes[0].alias]
+    if connection.vendor != "postgresql" or len(writes) == 1:
+        return [len(_rows(connection, write)) for write in writes]
+    counts = ", ".join(f"(SELECT count(*) FROM {rows_of(place)})" for place in range(len(writes)))  # noqa: S608 - our own names
+    (row,) = _rows(connection, _composed(writes, f"SELECT {counts}"))
+    return [int(count) for count in row]
+
+
+def last_of(writes: Sequence[Write]) -> Write:
+    """One statement for PostgreSQL that runs all and answers as the last does.
+
+    What `write_together` says holds, but that a statement may read `rows_of` one before it.
+    """
+    last = rows_of(len(writes) - 1)
+    return _composed(writes, f"SELECT * FROM {last}")  # noqa: S608 - as above
+
+
+def rows_of(place: int) -> str:
+    """What the answer of one of several statements is called in those after it."""
+    return f"write_{place}"
+
+
+def cursor_open(connection: BaseDatabaseWrapper) -> CursorWrapper:
+    """A cursor for a statement that comes again: PostgreSQL keeps its plan from the third time on.
+
+    Django's own cursors put the values into the text, so that each is a new one. Close it.
+    """
+    if connection.vendor != "postgresql":
+        return connection.cursor()
+    from django.db.backends.postgresql.base import ServerBindingCursor
+
+    connection.ensure_connection()
+    make: Any = ServerBindingCursor  # psycopg's, by inheritance that its stubs do not know of
+    with connection.wrap_database_errors:
+        cursor = make(connection.connection)
+    if connection.queries_logged:
+        return connection.make_debug_cursor(cursor)
+    return connection.make_cursor(cursor)
+
+
+def _rows(connection: BaseDatabaseWrapper, write: Write) -> Sequence[Sequence[Any]]:
+    with cursor_open(connection) if write.is_kept else connection.cursor() as cursor:
+        cursor.execute(write.sql, write.parameters)
+        rows: Sequence[Sequence[Any]] = cursor.fetchall()
+    return rows
+
+
+def _composed(writes: Sequence[Write], answer: str) -> Write:
+    named = ", ".join(f"{rows_of(place)} AS ({write.sql})" for place, write in enumerate(writes))
+    values = [value for write in writes for value in write.parameters]
+    is_kept = all(write.is_kept for write in writes)
+    return Write(f"WITH {named} {answer}", values, is_kept, writes[0].alias)
