@@ -12,10 +12,12 @@ from uuid import UUID
 import redis
 import structlog
 from django.conf import settings
+from django.core.cache import cache
 
 log = structlog.get_logger(__name__)
 
 WATCH_S = 30  # chosen: a socket says it again every twenty seconds
+WATCHED_KEPT_S = 5.0
 LIFE_S = 120  # chosen: longer than the pause between two steps on a slow card
 
 
@@ -74,11 +76,20 @@ def watch_note(user_id: int) -> None:
 
 
 def is_watched(user_id: int) -> bool:
-    """Whether previews of the user's jobs would be seen; not while Redis is away."""
+    """Whether previews of the user's jobs would be seen; not while Redis is away.
+
+    Who watched a moment ago still does: each prompt asks.
+    """
+    key = _watch_key(user_id)
+    if cache.get(key):
+        return True
     try:
-        return bool(_client().exists(_watch_key(user_id)))
+        found = bool(_client().exists(key))
     except redis.RedisError:
         return False
+    if found:
+        cache.set(key, "yes", WATCHED_KEPT_S)
+    return found
 
 
 def _watch_key(user_id: int) -> str:
