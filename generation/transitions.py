@@ -10,7 +10,7 @@ the user's day in the ledger, the user's share, the user's event stream.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -147,15 +147,16 @@ def job_advance(lease: Lease, origins: Iterable[JobState], to: JobState) -> Job 
 
 def job_succeed(
     lease: Lease,
-    images: Sequence[StoredImage],
+    images: Iterable[StoredImage],
     *,
     execution_s: float | None,
     settle: Callable[[], None] = lambda: None,
 ) -> Job | None:
     """End a job well: images, state, settlement and event in one transaction.
 
-    `settle` is called last, before all that is kept: it raises where the images are not in storage
-    after all, and nothing is written. Rows are locked meanwhile, so it may wait for a moment only.
+    `images` are asked for once the job's row is taken, and `settle` is called last, before all that
+    is kept. Both may raise, where the images do not come or are not in storage after all, and
+    nothing is written. Rows are locked meanwhile, so they may wait for a moment only.
 
     None when it is not ours any more, or when its cancellation was asked for: then nothing is
     written, and the caller looks again.

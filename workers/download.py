@@ -123,6 +123,17 @@ class Download:
         with self._writing:
             pass
 
+    def arrive(self, within_s: float) -> Arrived:
+        """The file, once its bytes are here.
+
+        Raises:
+            Unsettled: they never will be, or that takes longer.
+        """
+        try:
+            return self.arrived.result(within_s)
+        except (Failure, TimeoutError) as error:
+            raise Unsettled from error
+
     def settle(self, expected: Arrived) -> None:
         """Wait until what has arrived is in storage, and known to be an image.
 
