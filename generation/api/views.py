@@ -20,6 +20,7 @@ from generation.api.serializers import (
     JobSerializer,
     JobsSerializer,
 )
+from generation.api.turns import turn
 from generation.exceptions import BodyTooLarge, InvalidInput
 from generation.keys import Idempotency
 from generation.selectors import (
@@ -56,15 +57,17 @@ class GenerateView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Accept a sketch and answer with the jobs that it became."""
-        body = json_body(request, large_field="sketch")
-        form = GenerateSerializer(data=body)
-        form.is_valid(raise_exception=True)
-        answer = job_submit(
-            caller(request),
-            form.submission(),
-            idempotency=_idempotency(request, body),
-            caller_hash=caller_hash(request),
-        )
+        user = caller(request)
+        with turn():
+            body = json_body(request, large_field="sketch")
+            form = GenerateSerializer(data=body)
+            form.is_valid(raise_exception=True)
+            answer = job_submit(
+                user,
+                form.submission(),
+                idempotency=_idempotency(request, body),
+                caller_hash=caller_hash(request),
+            )
         return Response(answer, status=202)
 
 
