@@ -50,7 +50,8 @@ gives as its execution time is nobody's overhead and is taken off.
   and this hardly.
 - **event to client**: from the `finished_at` of the job's row to the arrival of its event.
 - **makespan**: 30 jobs of 8 users at once, from the first request to the last image, over the sum
-  of their execution times on the one node; median of the rounds.
+  of their execution times on the one node; median of the rounds. What is over 1 is the way of the
+  first to the node and of the last to its user. The budget, the bare client's, counts two decimals.
 - **foreign sketches**: of 30 images at once, each from a sketch of another colour, those that have
   the colour of somebody else's.
 - **slow encoder**: a node that takes 0.1 s to write a PNG, jobs sent at once, seconds an image. The

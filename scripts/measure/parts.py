@@ -168,7 +168,7 @@ def makespan(bench: Bench, running: Rig) -> Found:
     rows = [
         Row(
             f"makespan of {CROWD} ÷ execution", "", here, bare, None,
-            Budget(most=round(bare, 3)),
+            Budget(most=round(bare, 2), decimals=2), decimals=4,
         ),
         Row(
             f"foreign sketches of {total} (naive: of {CROWD})", "",

@@ -12,27 +12,31 @@ NOT_HERE = "not measured here: "
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A limit: `most` or `least` of what is measured here."""
+    """A limit: `most` or `least` of what is measured here, to so many `decimals`, if given."""
 
     most: float | None = None
     least: float | None = None
+    decimals: int | None = None
 
     def is_kept(self, value: float) -> bool:
         """Whether a value is within it."""
+        value = value if self.decimals is None else round(value, self.decimals)
         return (self.most is None or value <= self.most) and (
             self.least is None or value >= self.least
         )
 
     def __str__(self) -> str:
         parts = (("≤", self.most), ("≥", self.least))
-        return " ".join(f"{sign} {shown(limit)}" for sign, limit in parts if limit is not None)
+        return " ".join(
+            f"{sign} {shown(limit, self.decimals)}" for sign, limit in parts if limit is not None
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line: a number of the platform's beside those of the clients without it.
 
-    `why_not` says why there is no number here.
+    `why_not` says why there is no number here; `decimals` how exact the numbers are shown.
     """
 
     what: str
@@ -42,6 +46,7 @@ class Row:
     naive: float | None = None
     budget: Budget | None = None
     why_not: str = ""
+    decimals: int | None = None
 
     @property
     def is_kept(self) -> bool | None:
@@ -104,10 +109,12 @@ def missed(parts: Sequence[Part]) -> list[Row]:
     return [row for part in parts for row in part.rows if row.is_kept is False]
 
 
-def shown(value: float | None) -> str:
-    """A number as it is read: whole from 100 on, three digits below."""
+def shown(value: float | None, decimals: int | None = None) -> str:
+    """A number as it is read: whole from 100 on, three digits below, or with so many decimals."""
     if value is None:
         return ""
+    if decimals is not None:
+        return f"{value:.{decimals}f}"
     if value == round(value) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
@@ -117,9 +124,13 @@ def _cells(parts: Sequence[Part]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [HEADINGS]
     for part in parts:
         for row in part.rows:
-            here = NOT_HERE + row.why_not if row.here is None and row.why_not else shown(row.here)
+            here, bare, naive = (
+                shown(value, row.decimals) for value in (row.here, row.bare, row.naive)
+            )
+            if row.here is None and row.why_not:
+                here = NOT_HERE + row.why_not
             mark = {True: "✓", False: "✗", None: ""}[row.is_kept]
             budget = str(row.budget) if row.budget else ""
-            cells = (row.what, row.unit, here, shown(row.bare), shown(row.naive), budget, mark)
+            cells = (row.what, row.unit, here, bare, naive, budget, mark)
             rows.append(cells)
     return rows

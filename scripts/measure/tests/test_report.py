@@ -21,6 +21,8 @@ PARTS = [Part("one", (KEPT, MISSED), {"ms": [1.0, 2.0]}, (0.5, 1.5)), Part("two"
         (Budget(most=40), 40.1, False),
         (Budget(least=150), 150, True),
         (Budget(least=150), 149.9, False),
+        (Budget(most=1.0, decimals=2), 1.0049, True),
+        (Budget(most=1.0, decimals=2), 1.0051, False),
         (Budget(most=0), 0, True),
         (Budget(most=0), 1, False),
     ],
