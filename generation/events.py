@@ -13,7 +13,7 @@ from generation.payloads import EventPayload, job_payload, preview_url
 from generation.previews import Progress
 from generation.publisher import STAFF_GROUP, publish, publish_to
 from generation.states import TERMINAL
-from usage.upserts import counter_add, insert_all, insert_next
+from usage.upserts import counter_add, insert_next, inserted
 
 
 def events_record(
@@ -42,14 +42,16 @@ def events_record(
 
 def _number(user_id: int, events: Sequence[Event]) -> None:
     """Give the events the next numbers of the user's stream, and insert them."""
+    if not events:
+        return
     if len(events) == 1:  # as nearly always
         (event,) = events
-        event.seq = insert_next(event, "seq", EventStream, "last_seq", user_id=user_id)
+        insert_next(event, "seq", EventStream, "last_seq", user_id=user_id)
         return
     last_seq = counter_add(EventStream, "last_seq", len(events), user_id=user_id)
     for seq, event in enumerate(events, start=last_seq - len(events) + 1):
         event.seq = seq
-    insert_all(events)
+    inserted(events).run()
 
 
 def progress_publish(job: Job, progress: Progress) -> None:

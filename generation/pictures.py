@@ -18,7 +18,8 @@ from usage.models import User
 # A sketch of the largest size takes some 60 MB while it is read.
 SKETCHES_AT_ONCE = 4
 READING_WAIT_S = 10.0
-# Measured: a dense drawing of 512² has 316 kB and takes 16 ms, one of 1024² 974 kB and 53 ms.
+# Measured where it is encoded anew: a dense drawing of 512² has 316 kB and takes 16 ms, one of
+# 1024² has 974 kB and takes 53 ms.
 QUICK_BYTES_MAX = 512 * 1024
 _reading = threading.BoundedSemaphore(SKETCHES_AT_ONCE)
 _writing = ThreadPoolExecutor(16, thread_name_prefix="sketches")
@@ -141,7 +142,7 @@ def _enlarged(params: JobParams, source: Encoded) -> JobParams:
 
 
 def _picture_read(user: User, picture: Picture, *, field: str) -> Encoded:
-    """Decode and encode again, a few at a time: each takes memory while it lasts."""
+    """Read and normalise, a few at a time: each takes memory while it lasts."""
     if isinstance(picture, OwnImage):
         image = GeneratedImage.objects.filter(job__user=user, id=picture.id).first()
         if image is None:

@@ -87,7 +87,6 @@ class _Publisher:
         if self._thread is None:
             return
         ends_at, is_sent = time.monotonic() + timeout_s, threading.Event()
-        self._hurry.set()
         try:
             self._queue.put(is_sent, timeout=timeout_s)
         except queue.Full:

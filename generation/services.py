@@ -248,8 +248,8 @@ def _draft_insert(user: User, draft: _Draft, sketch: Sketch | None) -> None:
         for job in jobs:
             job.sketch = name
     pictures = [inserted(draft.pictures)] if draft.pictures else []
-    writes = (inserted([draft.batch]), reserved, *pictures, inserted(jobs))
-    share_join(user.pk, draft.lane, *writes, is_idle=active == 0)
+    rows = (inserted([draft.batch]), reserved, *pictures, inserted(jobs))
+    share_join(user.pk, draft.lane, *rows, is_idle=active == 0)
     events_record(user.pk, "job.queued", jobs)
 
 

@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, time
 
 import structlog
 from django.db import connections, router
@@ -34,7 +34,9 @@ def count_later(address_hash: str, count: int, *, now: datetime) -> None:
     Call after the accept has committed. A process that is killed loses what waits, as it would lose
     a count that it is about to write.
     """
-    _writer.add((address_hash, count, now))
+    # Its day's first moment, so that what is of one day can be added up.
+    midnight = datetime.combine(now.astimezone(UTC).date(), time.min, UTC)
+    _writer.add((address_hash, count, midnight))
 
 
 def counts_drain(timeout_s: float = END_WITHIN_S) -> None:
@@ -91,9 +93,9 @@ class _Thread(threading.Thread):
             with suppress(queue.Empty):
                 while True:
                     items.append(self.waiting.get_nowait())
-            for (address_hash, now), count in _added_up(items).items():
+            for (address_hash, midnight), count in _added_up(items).items():
                 try:
-                    count_add(address_hash, count, now=now)
+                    count_add(address_hash, count, now=midnight)
                 except Exception:
                     log.exception("accepted generations not counted", count=count)
                 if connection.errors_occurred:
@@ -101,17 +103,12 @@ class _Thread(threading.Thread):
         connection.close()
 
 
-def _added_up(items: Iterable[_Item | None]) -> dict[tuple[str, datetime], int]:
-    """The counts of each address and UTC day, with a moment of that day."""
-    moments: dict[tuple[str, date], datetime] = {}
-    counts: Counter[tuple[str, date]] = Counter()
-    for item in items:
-        if item is not None:
-            address_hash, count, now = item
-            key = (address_hash, now.astimezone(UTC).date())
-            moments.setdefault(key, now)
-            counts[key] += count
-    return {(key[0], moments[key]): count for key, count in counts.items()}
+def _added_up(items: Iterable[_Item | None]) -> Counter[tuple[str, datetime]]:
+    """The counts of each address and day."""
+    counts: Counter[tuple[str, datetime]] = Counter()
+    for address_hash, count, midnight in filter(None, items):
+        counts[address_hash, midnight] += count
+    return counts
 
 
 _writer = _Writer()

@@ -19,7 +19,7 @@ from django.db.models.query import get_related_populators
 from django.db.models.sql import UpdateQuery
 from django.db.transaction import TransactionManagementError
 
-from usage.writes import Write, cursor_open, last_of, write_together
+from usage.writes import Write, answer_of, last_of, write_together
 
 M = TypeVar("M", bound=Model)
 Row = Sequence[Any]
@@ -52,12 +52,7 @@ class _Text:
         connection = connections[DEFAULT_DB_ALIAS]
         if self.locks and not connection.in_atomic_block:
             raise TransactionManagementError("A statement that locks needs a transaction.")
-        return self.answer(self.sql, self.parameters(values))
-
-    def answer(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
-        with cursor_open(connections[DEFAULT_DB_ALIAS]) as cursor:
-            cursor.execute(sql, parameters)
-            return self.convert(cursor.fetchall())
+        return self.convert(answer_of(self.sql, self.parameters(values)))
 
     def parameters(self, values: Mapping[str, Any]) -> list[Any]:
         connection = connections[DEFAULT_DB_ALIAS]
@@ -142,8 +137,7 @@ class Update(_Statement[M]):
             own = last_of([*writes, own])
         else:
             write_together(*writes)
-        rows = text.answer(own.sql, own.parameters)
-        return [text.read(row) for row in rows]
+        return [text.read(row) for row in text.convert(own.rows())]
 
 
 def update_returning(rows: QuerySet[M], **values: Any) -> list[M]:

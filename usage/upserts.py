@@ -15,7 +15,7 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import AutoField, Field, Model
 
-from usage.writes import Write, cursor_open, last_of, rows_of
+from usage.writes import Write, last_of, rows_of
 
 
 def counter_add(model: type[Model], field: str, count: int, **key: Any) -> int:
@@ -24,9 +24,8 @@ def counter_add(model: type[Model], field: str, count: int, **key: Any) -> int:
     `key` names the columns of a unique constraint. The row stays locked until the transaction ends,
     and whoever waits for it adds to what it is then.
     """
-    value = _number(_counted(model, field, count, key))
-    assert value is not None
-    return value
+    ((value,),) = _counted(model, field, count, key).rows()
+    return int(value)
 
 
 def counter_add_within(
@@ -35,7 +34,7 @@ def counter_add_within(
     """Add as `counter_add` does, unless the counter would pass `at_most`: then nothing changes."""
     if at_most is not None and count > at_most:
         return False
-    return _number(_counted(model, field, count, key, at_most=at_most)) is not None
+    return _counted(model, field, count, key, at_most=at_most).run() == 1
 
 
 def counter_raise(model: type[Model], field: str, value: float, **key: Any) -> Write:
@@ -45,19 +44,14 @@ def counter_raise(model: type[Model], field: str, value: float, **key: Any) -> W
     return _upserted(model, field, value, key, change=f"{larger}({{old}}, {{new}})")
 
 
-def insert_next(row: Model, number: str, counter: type[Model], field: str, **key: Any) -> int:
-    """Insert a row whose field `number` is the next of a counter, kept as `counter_add` does.
-
-    Returns that number.
-    """
+def insert_next(row: Model, number: str, counter: type[Model], field: str, **key: Any) -> None:
+    """Give a row the next number of a counter, kept as `counter_add` does, and insert it."""
     connection = connections[router.db_for_write(counter)]
-    counted = _counted(counter, field, 1, key)
     if connection.vendor != "postgresql":
-        value = _number(counted)
-        assert value is not None
-        setattr(row, number, value)
+        setattr(row, number, counter_add(counter, field, 1, **key))
         inserted([row]).run()
-        return value
+        return
+    counted = _counted(counter, field, 1, key)
     fields = _given(type(row))
     marks = ", ".join(
         f"{rows_of(0)}.{connection.ops.quote_name(_column(counter, field))}"
@@ -72,9 +66,8 @@ def insert_next(row: Model, number: str, counter: type[Model], field: str, **key
         f"RETURNING {connection.ops.quote_name(_column(type(row), number))}",
         values,
     )
-    value = _number(last_of([counted, insertion]))
-    assert value is not None
-    return value
+    ((value,),) = last_of([counted, insertion]).rows()
+    setattr(row, number, value)
 
 
 def insert_once(row: Model) -> bool:
@@ -82,22 +75,24 @@ def insert_once(row: Model) -> bool:
 
     A parallel transaction that inserts the same key is waited for.
     """
-    return _inserted([row], "ON CONFLICT DO NOTHING").run() == 1
+    return inserted([row], conflict="ON CONFLICT DO NOTHING").run() == 1
 
 
-def insert_all(rows: Sequence[Model]) -> None:
-    """Insert rows of one model; what the database gives them, it does not tell.
+def inserted(rows: Sequence[Model], *, conflict: str = "") -> Write:
+    """New rows of one model, at least one; what the database gives them, it does not tell.
 
-    Raises:
-        IntegrityError: one with such a key is there already; none was inserted.
+    Raises, when it is run:
+        IntegrityError: one with such a key is there already, and `conflict` does not say in SQL
+            what to do then; none was inserted.
     """
-    if rows:
-        inserted(rows).run()
-
-
-def inserted(rows: Sequence[Model]) -> Write:
-    """What `insert_all` runs; there is at least one row."""
-    return _inserted(rows, "")
+    model = type(rows[0])
+    alias = router.db_for_write(model)
+    fields = _given(model)
+    values = [_saved(field, row, connections[alias]) for row in rows for field in fields]
+    marks = ", ".join([f"({_marks(fields)})"] * len(rows))
+    statement = f"{_insertion(model, fields)} VALUES {marks} {conflict} RETURNING 1"
+    # Texts for many rows are many texts, none of which is worth a plan that is kept.
+    return Write(statement, values, is_kept=len(rows) == 1, alias=alias)
 
 
 def copied(model: type[Model], changes: dict[str, Any], **where: Any) -> Write:
@@ -170,25 +165,6 @@ def _upserted(
         statement += f" WHERE {changed} <= %s"
         parameters.append(at_most)
     return Write(f"{statement} RETURNING {answer.format(own=number)}", parameters, alias=alias)
-
-
-def _number(write: Write) -> int | None:
-    """What a statement answers with; None where it changed nothing."""
-    with cursor_open(connections[write.alias]) as cursor:
-        cursor.execute(write.sql, write.parameters)
-        row = cursor.fetchone()
-    return None if row is None else int(row[0])
-
-
-def _inserted(rows: Sequence[Model], conflict: str) -> Write:
-    model = type(rows[0])
-    alias = router.db_for_write(model)
-    fields = _given(model)
-    values = [_saved(field, row, connections[alias]) for row in rows for field in fields]
-    marks = ", ".join([f"({_marks(fields)})"] * len(rows))
-    statement = f"{_insertion(model, fields)} VALUES {marks} {conflict} RETURNING 1"
-    # Texts for many rows are many texts, none of which is worth a plan that is kept.
-    return Write(statement, values, is_kept=len(rows) == 1, alias=alias)
 
 
 def _insertion(model: type[Model], fields: Sequence[Field[Any, Any]]) -> str:

@@ -31,8 +31,11 @@ class Write:
 
     def run(self) -> int:
         """Run it alone; return how many rows it changed."""
-        (count,) = write_together(self)
-        return count
+        return len(self.rows())
+
+    def rows(self) -> Sequence[Sequence[Any]]:
+        """Run it alone; return its answer."""
+        return answer_of(self.sql, self.parameters, is_kept=self.is_kept, alias=self.alias)
 
 
 def write_together(*writes: Write) -> list[int]:
@@ -42,11 +45,10 @@ def write_together(*writes: Write) -> list[int]:
     another makes. PostgreSQL gets them as one statement. All are kept or none where they are run
     inside a transaction; without one, PostgreSQL keeps all or none, SQLite each.
     """
-    connection = connections[writes[0].alias]
-    if connection.vendor != "postgresql" or len(writes) == 1:
-        return [len(_rows(connection, write)) for write in writes]
+    if connections[writes[0].alias].vendor != "postgresql" or len(writes) == 1:
+        return [write.run() for write in writes]
     counts = ", ".join(f"(SELECT count(*) FROM {rows_of(place)})" for place in range(len(writes)))  # noqa: S608 - our own names
-    (row,) = _rows(connection, _composed(writes, f"SELECT {counts}"))
+    (row,) = _composed(writes, f"SELECT {counts}").rows()
     return [int(count) for count in row]
 
 
@@ -64,7 +66,18 @@ def rows_of(place: int) -> str:
     return f"write_{place}"
 
 
-def cursor_open(connection: BaseDatabaseWrapper) -> CursorWrapper:
+def answer_of(
+    sql: str, parameters: Sequence[Any], *, is_kept: bool = True, alias: str = DEFAULT_DB_ALIAS
+) -> Sequence[Sequence[Any]]:
+    """Run a statement; return its rows. See `Write` for what `is_kept` and `alias` are."""
+    connection = connections[alias]
+    with _cursor_kept(connection) if is_kept else connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        rows: Sequence[Sequence[Any]] = cursor.fetchall()
+    return rows
+
+
+def _cursor_kept(connection: BaseDatabaseWrapper) -> CursorWrapper:
     """A cursor for a statement that comes again: PostgreSQL keeps its plan from the third time on.
 
     Django's own cursors put the values into the text, so that each is a new one. Close it.
@@ -80,13 +93,6 @@ def cursor_open(connection: BaseDatabaseWrapper) -> CursorWrapper:
     if connection.queries_logged:
         return connection.make_debug_cursor(cursor)
     return connection.make_cursor(cursor)
-
-
-def _rows(connection: BaseDatabaseWrapper, write: Write) -> Sequence[Sequence[Any]]:
-    with cursor_open(connection) if write.is_kept else connection.cursor() as cursor:
-        cursor.execute(write.sql, write.parameters)
-        rows: Sequence[Sequence[Any]] = cursor.fetchall()
-    return rows
 
 
 def _composed(writes: Sequence[Write], answer: str) -> Write:

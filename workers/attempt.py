@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from uuid import UUID
 
@@ -30,7 +30,7 @@ from generation.nodes import (
 from generation.pace import pace_note
 from generation.scheduling import Claim, prompt_is_wanted
 from generation.states import JobState
-from generation.transitions import Lease, StoredImage, job_cancel_confirmed, job_succeed
+from generation.transitions import Lease, job_cancel_confirmed, job_succeed
 from usage.connections import connection_lend, connection_take
 from workers.chores import Chore
 from workers.clients import client_for
@@ -39,13 +39,12 @@ from workers.comfy.errors import ComfyError
 from workers.comfy.mailboxes import Follower
 from workers.comfy.protocol import OutputFile
 from workers.comfy.records import PromptStatus, Verdict
-from workers.download import Unsettled
 from workers.failures import Failure, FailureKind, failure_of_verdict
 from workers.fetches import Fetches
 from workers.members import Member, Members, members_held
 from workers.prompts import memory_free, prompt_runs, prompt_stop, prompt_supersede
 from workers.reporter import Reporter
-from workers.saver import image_foreseen, image_save, thumbnail_save
+from workers.saver import image_save, image_succeed, thumbnail_save
 from workers.sending import Sending
 from workers.workflows.build import is_output_of
 
@@ -106,6 +105,7 @@ class _Attempt:
         self.looked_at = time.monotonic()
         self.node_health: str = node.health
         self.runs_since: float | None = None
+        self.saving_at = 0.0
         self.reporter = Reporter(members, steps=self.sending.steps)
         self.lead: Job = self.jobs[0]
         self.chores: list[Chore] = []
@@ -272,6 +272,7 @@ class _Attempt:
             problem = f"the prompt has {len(files)} files for {len(self.jobs)} images"
             raise Failure("node_failed", problem, FailureKind.INFRASTRUCTURE)
         self.fetches.begin(files)
+        self.saving_at = time.monotonic() + SAVING_AFTER_S
         execution_s = verdict.execution_s
         if execution_s is not None:
             execution_s /= self._images_made()
@@ -306,7 +307,7 @@ class _Attempt:
 
         succeeded = self._succeed_at_once(member, files, execution_s)
         if succeeded is None:
-            if not self.fetches.have_arrived(files, within_s=SAVING_AFTER_S):
+            if not self._have_arrived(files):
                 self._advance({JobState.SUBMITTED, JobState.RUNNING}, JobState.SAVING)
             if member not in self.members:
                 raise _Dropped
@@ -327,27 +328,25 @@ class _Attempt:
     def _succeed_at_once(
         self, member: Member, files: Sequence[OutputFile], execution_s: float | None
     ) -> Job | None:
-        """Write the end of a job while its image comes and is looked at; None where that is slow.
-
-        All is kept when that has ended well, or nothing.
-        """
-        download, method = self.fetches.find(files, member.job.prompt_index), self.sending.method()
+        """Write the end of a job while its image comes; None where that is slow."""
         within_s = ARRIVES_WITHIN_S
         if not connection.features.has_select_for_update:
             # SQLite locks all rows: there the bytes come first.
-            self.fetches.have_arrived(files, within_s=SAVING_AFTER_S)
+            self._have_arrived(files)
             within_s = 0.0
+        return image_succeed(
+            self.fetches.find(files, member.job.prompt_index),
+            member.lease,
+            member.job,
+            execution_s=execution_s,
+            method=self.sending.method(),
+            within_s=within_s,
+        )
 
-        def images() -> Iterator[StoredImage]:
-            yield image_foreseen(download.arrive(within_s), member.job, method=method)
-
-        def settle() -> None:
-            download.settle(download.arrive(within_s))
-
-        try:
-            return job_succeed(member.lease, images(), execution_s=execution_s, settle=settle)
-        except Unsettled:
-            return None
+    def _have_arrived(self, files: Sequence[OutputFile]) -> bool:
+        """Wait for all bytes until the jobs are to be called `saving`; whether they are here."""
+        within_s = max(0.0, self.saving_at - time.monotonic())
+        return self.fetches.have_arrived(files, within_s=within_s)
 
     def _own(self, files: Iterable[OutputFile]) -> list[OutputFile]:
         """The files that this prompt wrote: a server may name an earlier one's."""

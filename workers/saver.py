@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import structlog
 
 from generation.images import is_plain_alike, thumbnail_encode
 from generation.models import Job
 from generation.storage import blob_read, blob_write
-from generation.transitions import StoredImage
-from workers.download import Arrived, Fetched
+from generation.transitions import Lease, StoredImage, job_succeed
+from workers.download import Arrived, Download, Fetched, Unsettled
 from workers.failures import Failure, FailureKind
 
 log = structlog.get_logger(__name__)
@@ -33,6 +33,33 @@ def image_save(fetched: Fetched, job: Job, look: Callable[[], None], *, method: 
     if not fetched.is_kept:
         _keep(fetched.file.name, fetched.image.data, look)
     return image_foreseen(fetched.file, job, method=method)
+
+
+def image_succeed(
+    download: Download,
+    lease: Lease,
+    job: Job,
+    *,
+    execution_s: float | None,
+    method: str,
+    within_s: float,
+) -> Job | None:
+    """End a job well while its image is looked at and kept; all is written, or nothing.
+
+    Waits `within_s` for the image's bytes, with the job's row locked. None where it takes longer to
+    have them in storage and known to be good, and where the job is not ours any more.
+    """
+
+    def images() -> Iterator[StoredImage]:
+        yield image_foreseen(download.arrive(within_s), job, method=method)
+
+    def settle() -> None:
+        download.settle(download.arrive(within_s))
+
+    try:
+        return job_succeed(lease, images(), execution_s=execution_s, settle=settle)
+    except Unsettled:
+        return None
 
 
 def image_foreseen(file: Arrived, job: Job, *, method: str) -> StoredImage:

@@ -203,6 +203,7 @@ def test_accepting_costs_the_same_few_statements_for_many_jobs(
     owner: User, submit: Submit, count: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     submit(owner)
+    submit(owner)  # as somebody whose jobs wait; SQLite is asked once how it quotes
 
     # What nodes offer; then, within a savepoint here, the key, the day, the queue's length, the
     # share with the batch, the ledger and the jobs, and the stream with its event.
