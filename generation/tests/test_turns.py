@@ -8,65 +8,92 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from generation.api.turns import AT_ONCE, turn
+from generation.api.turns import Turns
+
+MOST = 4
 
 
-def test_a_few_go_on_and_the_others_follow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("generation.api.turns.WITHIN_S", 30.0)
-    lock, here, most = threading.Lock(), 0, 0
+def turns(*, within_s: float = 30.0, new_crowd_s: float = 30.0) -> Turns:
+    return Turns(MOST, within_s=within_s, new_crowd_s=new_crowd_s)
+
+
+def crowd(of: Turns, count: int = 5 * MOST) -> list[int]:
+    """Let a crowd come at once; return how many were in turn at the moment each began."""
+    lock, here, seen = threading.Lock(), 0, []
+    together = threading.Barrier(count, timeout=30)
 
     def work() -> None:
-        nonlocal here, most
-        with turn():
+        nonlocal here
+        together.wait()
+        with of.turn():
             with lock:
                 here += 1
-                most = max(most, here)
+                seen.append(here)
             time.sleep(0.02)
             with lock:
                 here -= 1
 
-    with ThreadPoolExecutor(5 * AT_ONCE) as pool:
-        for done in [pool.submit(work) for _ in range(5 * AT_ONCE)]:
+    with ThreadPoolExecutor(count) as pool:
+        for done in [pool.submit(work) for _ in range(count)]:
             done.result(30)
+    return seen
 
-    assert most == AT_ONCE
+
+def test_the_first_goes_alone_and_the_others_follow_a_few_at_a_time() -> None:
+    seen = crowd(turns())
+
+    assert seen[:2] == [1, 1]
+    assert max(seen) == MOST
 
 
-def test_who_waits_long_holds_nobody_up_and_takes_nobodys_turn() -> None:
-    leave, inside = threading.Event(), threading.Barrier(AT_ONCE + 1)
+def test_a_crowd_that_comes_later_begins_with_one_again() -> None:
+    ours = turns(new_crowd_s=0.05)
+    crowd(ours)
+    time.sleep(0.1)
 
-    def stay() -> None:
-        with turn():
-            inside.wait(30)
-            leave.wait(30)
+    assert crowd(ours)[:2] == [1, 1]
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        stays = [pool.submit(stay) for _ in range(AT_ONCE)]
-        inside.wait(30)
-        began = time.monotonic()
-        with turn():
-            waited_s = time.monotonic() - began
-        leave.set()
-        for stayed in stays:
-            stayed.result(30)
 
-    assert 0.2 < waited_s < 10
-    with ThreadPoolExecutor(AT_ONCE) as pool:  # all turns are free again
-        quick = threading.Barrier(AT_ONCE)
+def test_a_stream_without_a_pause_keeps_its_room() -> None:
+    ours = turns()
+    crowd(ours)
+    inside = threading.Barrier(MOST, timeout=10)
 
-        def meet() -> None:
-            with turn():
-                quick.wait(30)
+    def meet() -> None:
+        with ours.turn():
+            inside.wait()
 
-        for met in [pool.submit(meet) for _ in range(AT_ONCE)]:
+    with ThreadPoolExecutor(MOST) as pool:
+        for met in [pool.submit(meet) for _ in range(MOST)]:
             met.result(30)
 
 
+def test_who_waits_long_holds_nobody_up_and_takes_nobodys_turn() -> None:
+    ours = turns(within_s=1.0)
+    leave, inside = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with ours.turn():
+            inside.set()
+            leave.wait(30)
+
+    with ThreadPoolExecutor(1) as pool:
+        stayed = pool.submit(stay)
+        assert inside.wait(30)
+        began = time.monotonic()
+        with ours.turn():
+            waited_s = time.monotonic() - began
+        leave.set()
+        stayed.result(30)
+
+    assert 1.0 <= waited_s < 20
+    assert max(crowd(ours)) == MOST  # all turns are free again
+
+
 def test_a_request_that_fails_gives_its_turn_back() -> None:
-    for _ in range(AT_ONCE + 1):
-        with pytest.raises(ValueError, match="no"), turn():
+    ours = turns()
+    for _ in range(MOST + 1):
+        with pytest.raises(ValueError, match="no"), ours.turn():
             raise ValueError("no")
 
-    began = time.monotonic()
-    with turn():
-        assert time.monotonic() - began < 0.2
+    assert max(crowd(ours)) == MOST
