@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -49,6 +50,11 @@ _REFUSALS = dict.fromkeys((400, 401, 409, 413, 429, 503), ApiErrorSerializer)
 class GenerateView(APIView):
     """Where sketches come in."""
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Take a turn before anything is computed, or read from the database."""
+        with turn():
+            return super().dispatch(request, *args, **kwargs)
+
     @extend_schema(
         operation_id="generate",
         request=GenerateSerializer,
@@ -58,16 +64,15 @@ class GenerateView(APIView):
     def post(self, request: Request) -> Response:
         """Accept a sketch and answer with the jobs that it became."""
         user = caller(request)
-        with turn():
-            body = json_body(request, large_field="sketch")
-            form = GenerateSerializer(data=body)
-            form.is_valid(raise_exception=True)
-            answer = job_submit(
-                user,
-                form.submission(),
-                idempotency=_idempotency(request, body),
-                caller_hash=caller_hash(request),
-            )
+        body = json_body(request, large_field="sketch")
+        form = GenerateSerializer(data=body)
+        form.is_valid(raise_exception=True)
+        answer = job_submit(
+            user,
+            form.submission(),
+            idempotency=_idempotency(request, body),
+            caller_hash=caller_hash(request),
+        )
         return Response(answer, status=202)
 
 
