@@ -49,7 +49,10 @@ class Turns:
         with self._free:
             if not self._taken and time.monotonic() - self._ended_at > self._new_crowd_s:
                 self._allowed = 1
-            return self._free.wait_for(self._take, self._within_s)
+            is_mine = self._free.wait_for(self._take, self._within_s)
+            if not is_mine:
+                self._make_room()
+            return is_mine
 
     def _take(self) -> bool:
         if self._taken >= self._allowed:
@@ -60,9 +63,12 @@ class Turns:
     def _give_back(self) -> None:
         with self._free:
             self._taken -= 1
-            self._allowed = min(self._most, self._allowed + 1)
             self._ended_at = time.monotonic()
-            self._free.notify(self._allowed - self._taken)
+            self._make_room()
+
+    def _make_room(self) -> None:
+        self._allowed = min(self._most, self._allowed + 1)
+        self._free.notify(self._allowed - self._taken)
 
 
 turn = Turns(AT_ONCE, within_s=WITHIN_S, new_crowd_s=NEW_CROWD_S).turn

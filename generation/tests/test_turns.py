@@ -83,10 +83,13 @@ def test_who_waits_long_holds_nobody_up_and_takes_nobodys_turn() -> None:
         began = time.monotonic()
         with ours.turn():
             waited_s = time.monotonic() - began
+        with ours.turn():  # there is room for one more since
+            again_s = time.monotonic() - began - waited_s
         leave.set()
         stayed.result(30)
 
     assert 1.0 <= waited_s < 20
+    assert again_s < 1.0
     assert max(crowd(ours)) == MOST  # all turns are free again
 
 
