@@ -14,14 +14,22 @@ from generation.previews import Progress
 from generation.publisher import STAFF_GROUP, publish, publish_to
 from generation.states import TERMINAL
 from usage.upserts import counter_add, insert_next, inserted
+from usage.writes import Write, write_together
 
 
 def events_record(
-    user_id: int, type_: str, jobs: Sequence[Job], images: Iterable[GeneratedImage] = ()
-) -> None:
+    user_id: int,
+    type_: str,
+    jobs: Sequence[Job],
+    images: Iterable[GeneratedImage] = (),
+    *,
+    writes: Sequence[Write] = (),
+) -> list[int]:
     """Number and keep one event a job, and publish them on commit; `images` are the job's, if any.
 
-    The end of a job is told at once; whatever else there is may wait for it.
+    The end of a job is told at once; whatever else there is may wait for it. `writes` are what
+    makes it so: they are run before, and go with a single event in one message. Returns how many
+    rows each changed.
 
     Call inside the transaction that makes it so. The stream's row is locked from here to the
     commit, so a user's events are committed in the order of their numbers.
@@ -33,25 +41,27 @@ def events_record(
     events = [
         Event(user_id=user_id, type=type_, job_id=job.id, payload=payload(job)) for job in jobs
     ]
-    _number(user_id, events)
+    counts = _number(user_id, events, writes)
     for event, job in zip(events, jobs, strict=True):
         message = {"type": "job.event", "seq": event.seq, "event": event.payload}
         is_urgent = job.state in TERMINAL
         transaction.on_commit(partial(publish, user_id, message, is_urgent=is_urgent))
+    return counts
 
 
-def _number(user_id: int, events: Sequence[Event]) -> None:
-    """Give the events the next numbers of the user's stream, and insert them."""
-    if not events:
-        return
+def _number(user_id: int, events: Sequence[Event], writes: Sequence[Write]) -> list[int]:
+    """Give the events the next numbers of the user's stream, and insert them after `writes`."""
     if len(events) == 1:  # as nearly always
         (event,) = events
-        insert_next(event, "seq", EventStream, "last_seq", user_id=user_id)
-        return
+        return insert_next(event, "seq", EventStream, "last_seq", *writes, user_id=user_id)
+    counts = write_together(*writes) if writes else []
+    if not events:
+        return counts
     last_seq = counter_add(EventStream, "last_seq", len(events), user_id=user_id)
     for seq, event in enumerate(events, start=last_seq - len(events) + 1):
         event.seq = seq
     inserted(events).run()
+    return counts
 
 
 def progress_publish(job: Job, progress: Progress) -> None:

@@ -34,7 +34,7 @@ from generation.params import (
 )
 from generation.payloads import JobPayload, job_payload
 from generation.pictures import Sketch, pictures_read, sketch_begin
-from generation.shares import share_join, share_lock
+from generation.shares import share_join, share_lock, share_make
 from generation.states import ACTIVE, JobState, Lane
 from generation.submissions import Submission
 from generation.transitions import job_cancel_queued, job_cancel_request
@@ -248,9 +248,12 @@ def _draft_insert(user: User, draft: _Draft, sketch: Sketch | None) -> None:
         for job in jobs:
             job.sketch = name
     pictures = [inserted(draft.pictures)] if draft.pictures else []
-    rows = (inserted([draft.batch]), reserved, *pictures, inserted(jobs))
-    share_join(user.pk, draft.lane, *rows, is_idle=active == 0)
-    events_record(user.pk, "job.queued", jobs)
+    join = share_join(user.pk, draft.lane, is_idle=active == 0)
+    rows = (join, inserted([draft.batch]), reserved, *pictures, inserted(jobs))
+    joined, *_ = events_record(user.pk, "job.queued", jobs, writes=rows)
+    if not joined:
+        share_make(user.pk)
+        join.run()
 
 
 def _supersede_live(user: User) -> None:

@@ -22,7 +22,7 @@ from generation.states import JobState, Lane
 from usage.models import User
 from usage.statements import Slot, Update
 from usage.upserts import counter_raise
-from usage.writes import Write, write_together
+from usage.writes import Write
 
 CLOCK = 1  # the one row's id
 WAITS = {Lane.LIVE: "waits_live", Lane.BATCH: "waits_batch"}
@@ -59,23 +59,24 @@ def _join(lane: Lane, *, is_idle: bool) -> Update[Share]:
     return Update(lambda: (_own(), changes))
 
 
-def share_join(user_id: int, lane: Lane, *writes: Write, is_idle: bool) -> None:
+def share_join(user_id: int, lane: Lane, *, is_idle: bool) -> Write:
     """Note that a user has jobs waiting in a lane; one who had none at all joins at the clock.
 
-    Call inside the transaction that inserts them: `writes` do, and go with it. The share's row is
-    locked from here to the commit, so that `shares_forget_idle` sees either no jobs and the flag,
-    or both.
+    To be written in the transaction that inserts them. The share's row is locked from then to the
+    commit, so that `shares_forget_idle` sees either no jobs and the flag, or both. It changes no
+    row where the user has no share yet: see `share_make`.
     """
-    join = _join(lane, is_idle=is_idle)
-    count, *_ = write_together(join.write(user_id=user_id), *writes)
-    if not count:
-        Share.objects.get_or_create(user_id=user_id)
-        join.write(user_id=user_id).run()
+    return _join(lane, is_idle=is_idle).write(user_id=user_id)
+
+
+def share_make(user_id: int) -> None:
+    """Make a user's share, unless there is one."""
+    Share.objects.get_or_create(user_id=user_id)
 
 
 def share_lock(user_id: int) -> None:
     """Lock a user's share. Call inside a transaction, before it takes the user's event stream."""
-    Share.objects.get_or_create(user_id=user_id)
+    share_make(user_id)
     Share.objects.select_for_update().get(user_id=user_id)
 
 

@@ -26,6 +26,7 @@ from generation.models import GeneratedImage, Job
 from generation.params import prompt_id_for
 from generation.shares import share_charge, share_correct, share_want
 from generation.states import ON_NODE, JobState, Lane, can_follow
+from usage.models import LedgerEntry
 from usage.quota import quota_refund, quota_settle
 from usage.statements import Slot, Update, update_returning
 from usage.upserts import inserted
@@ -185,12 +186,14 @@ def job_succeed(
             )
             for index, image in enumerate(images)
         ]
-        writes = [inserted(rows)] if rows else []
+        writes = [quota_settle(lease.job_id), *([inserted(rows)] if rows else [])]
         if execution_s is not None:
             charged = job.charged_virtual_s
             writes.append(share_correct(job.user_id, charged_virtual_s=charged, took_s=execution_s))
-        quota_settle(lease.job_id, *writes)
-        _recorded(job, JobState.SUCCEEDED, rows)
+        event = f"job.{JobState.SUCCEEDED}"
+        settled, *_ = events_record(job.user_id, event, [job], rows, writes=writes)
+        if not settled:
+            raise LedgerEntry.DoesNotExist(f"Nothing was reserved for job {job.id}.")
         settle()
         return job
 
@@ -355,6 +358,6 @@ def _share_give_back(job: Job) -> None:
         Job.objects.filter(id=job.id).update(charged_virtual_s=0.0)
 
 
-def _recorded(job: Job, event: str, images: Iterable[GeneratedImage] = ()) -> Job:
-    events_record(job.user_id, f"job.{event}", [job], images)
+def _recorded(job: Job, event: str) -> Job:
+    events_record(job.user_id, f"job.{event}", [job])
     return job

@@ -15,7 +15,7 @@ from usage.models import LedgerEntry, LedgerKind, QuotaDay, User
 from usage.plans import terms_of
 from usage.statements import Select, Slot
 from usage.upserts import copied, counter_add_within, inserted
-from usage.writes import Write, write_together
+from usage.writes import Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +89,13 @@ def quota_check(user: User, count: int, *, now: datetime | None = None) -> None:
         raise _exhausted(limit, used, today=today, now=now)
 
 
-def quota_settle(job_id: UUID, *writes: Write) -> None:
-    """Keep the job's image on the count. Call inside the transaction that makes it succeed.
+def quota_settle(job_id: UUID) -> Write:
+    """Keep the job's image on the count, in the transaction that makes it succeed.
 
-    `writes` are that transaction's, and go with it.
+    Returns the ledger's line for it; no row comes of it where nothing was reserved.
     """
     settled = {"kind": LedgerKind.SETTLE, "amount": 0, "created_at": timezone.now()}
-    settlement = copied(LedgerEntry, settled, job_id=job_id, kind=LedgerKind.RESERVE)
-    count, *_ = write_together(settlement, *writes)
-    if not count:
-        raise LedgerEntry.DoesNotExist(f"Nothing was reserved for job {job_id}.")
+    return copied(LedgerEntry, settled, job_id=job_id, kind=LedgerKind.RESERVE)
 
 
 def quota_refund(job_id: UUID) -> None:

@@ -15,7 +15,7 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import AutoField, Field, Model
 
-from usage.writes import Write, last_of, rows_of
+from usage.writes import Write, rows_of, write_together
 
 
 def counter_add(model: type[Model], field: str, count: int, **key: Any) -> int:
@@ -44,30 +44,35 @@ def counter_raise(model: type[Model], field: str, value: float, **key: Any) -> W
     return _upserted(model, field, value, key, change=f"{larger}({{old}}, {{new}})")
 
 
-def insert_next(row: Model, number: str, counter: type[Model], field: str, **key: Any) -> None:
-    """Give a row the next number of a counter, kept as `counter_add` does, and insert it."""
+def insert_next(
+    row: Model, number: str, counter: type[Model], field: str, *writes: Write, **key: Any
+) -> list[int]:
+    """Give a row the next number of a counter, kept as `counter_add` does, and insert it.
+
+    `writes` are run before, and go with it: what `write_together` says holds for them. Returns how
+    many rows each of these changed.
+    """
     connection = connections[router.db_for_write(counter)]
     if connection.vendor != "postgresql":
+        counts = [write.run() for write in writes]
         setattr(row, number, counter_add(counter, field, 1, **key))
         inserted([row]).run()
-        return
-    counted = _counted(counter, field, 1, key)
+        return counts
+    counted, counted_rows = _counted(counter, field, 1, key), rows_of(len(writes))
     fields = _given(type(row))
     marks = ", ".join(
-        f"{rows_of(0)}.{connection.ops.quote_name(_column(counter, field))}"
+        f"{counted_rows}.{connection.ops.quote_name(_column(counter, field))}"
         if part.attname == number
         else f"%s::{part.db_type(connection)}"
         for part in fields
     )
-    numbered = f"SELECT {marks} FROM {rows_of(0)}"  # noqa: S608 - as below
+    numbered = f"SELECT {marks} FROM {counted_rows}"  # noqa: S608 - as below
     values = [_saved(part, row, connection) for part in fields if part.attname != number]
-    insertion = Write(
-        f"{_insertion(type(row), fields)} {numbered} "
-        f"RETURNING {connection.ops.quote_name(_column(type(row), number))}",
-        values,
-    )
-    ((value,),) = last_of([counted, insertion]).rows()
+    given = connection.ops.quote_name(_column(type(row), number))
+    insertion = Write(f"{_insertion(type(row), fields)} {numbered} RETURNING {given}", values)
+    *counts, _, value = write_together(*writes, counted, insertion, last=f"max({given})")
     setattr(row, number, value)
+    return counts
 
 
 def insert_once(row: Model) -> bool:

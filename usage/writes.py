@@ -38,18 +38,23 @@ class Write:
         return answer_of(self.sql, self.parameters, is_kept=self.is_kept, alias=self.alias)
 
 
-def write_together(*writes: Write) -> list[int]:
+def write_together(*writes: Write, last: str = "count(*)") -> list[int]:
     """Run statements on one database; return how many rows each changed, in their order.
 
     None sees what another did, so no two may change the same row, and none may need a row that
     another makes. PostgreSQL gets them as one statement. All are kept or none where they are run
     inside a transaction; without one, PostgreSQL keeps all or none, SQLite each.
+
+    From PostgreSQL, `last` asks for something else of the last one's answer, an SQL aggregate; that
+    one may read `rows_of` one before it.
     """
     if connections[writes[0].alias].vendor != "postgresql" or len(writes) == 1:
         return [write.run() for write in writes]
-    counts = ", ".join(f"(SELECT count(*) FROM {rows_of(place)})" for place in range(len(writes)))  # noqa: S608 - our own names
-    (row,) = _composed(writes, f"SELECT {counts}").rows()
-    return [int(count) for count in row]
+    asked = ["count(*)"] * (len(writes) - 1) + [last]
+    # In this order they are run.
+    answers = ", ".join(f"(SELECT {what} FROM {rows_of(n)})" for n, what in enumerate(asked))  # noqa: S608 - our own names
+    (row,) = _composed(writes, f"SELECT {answers}").rows()
+    return [int(answer) for answer in row]
 
 
 def last_of(writes: Sequence[Write]) -> Write:

@@ -126,8 +126,8 @@ def test_days_and_users_are_not_mixed_up(owner: User, stranger: User) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
     quota_reserve(owner, [job := uuid4()]).run()
     quota_reserve(stranger, [other := uuid4()], now=yesterday).run()
-    quota_settle(job)
-    quota_settle(other)
+    quota_settle(job).run()
+    quota_settle(other).run()
     QuotaDay.objects.filter(user=owner).update(day=yesterday.date())
     QuotaDay.objects.filter(user=stranger).update(day=TODAY)
 
@@ -158,7 +158,7 @@ def test_a_jobs_lines_fit_its_state(
     (job,) = submit(owner)
     ended(job, state)
     if outcome is LedgerKind.SETTLE:
-        quota_settle(job.id)
+        quota_settle(job.id).run()
     elif outcome is LedgerKind.REFUND:
         quota_refund(job.id)
 

@@ -28,7 +28,7 @@ def test_a_settlement_keeps_the_count(owner: User) -> None:
     job_id = uuid4()
     quota_reserve(owner, [job_id], now=NOON).run()
 
-    quota_settle(job_id)
+    quota_settle(job_id).run()
 
     assert usage_of(owner, now=NOON).used_today == 1
 
@@ -47,7 +47,7 @@ def test_a_refund_after_midnight_goes_back_to_the_day_of_the_reservation(owner: 
 def test_a_job_is_never_both_settled_and_refunded(owner: User) -> None:
     job_id = uuid4()
     quota_reserve(owner, [job_id], now=NOON).run()
-    quota_settle(job_id)
+    quota_settle(job_id).run()
 
     with pytest.raises(IntegrityError), transaction.atomic():
         quota_refund(job_id)
@@ -87,7 +87,7 @@ def test_the_ledger_sums_up_to_the_counters(owner: User, stranger: User) -> None
     jobs = [uuid4() for _ in range(6)]
     quota_reserve(owner, jobs[:4], now=NOON).run()
     quota_reserve(stranger, jobs[4:], now=NOON).run()
-    quota_settle(jobs[0])
+    quota_settle(jobs[0]).run()
     quota_refund(jobs[1])
     quota_refund(jobs[4])
 

@@ -137,3 +137,46 @@ def test_the_next_number_is_the_rows(
     plans = Plan.objects.filter(name__startswith=f"{owner.pk} ").order_by("pk")
     assert list(plans.values_list("weight", flat=True)) == [1, 2]
     assert days_of(owner) == {TODAY: 2}
+
+
+def test_what_is_written_before_a_numbered_row_goes_with_it(
+    owner: User, stranger: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    new_day(stranger, TODAY).save()
+    ADD.write(user_id=0, more=1).run()  # SQLite is asked how it quotes
+    plan = Plan(name="numbered")
+
+    with django_assert_num_queries(messages(4)):
+        counts = insert_next(
+            plan,
+            "weight",
+            QuotaDay,
+            "used",
+            ADD.write(user_id=0, more=1),
+            ADD.write(user_id=stranger.pk, more=6),
+            user_id=owner.pk,
+            day=TODAY,
+        )
+
+    assert counts == [0, 1]
+    assert list(Plan.objects.filter(name="numbered").values_list("weight", flat=True)) == [1]
+    assert (days_of(owner), days_of(stranger)) == ({TODAY: 1}, {TODAY: 7})
+
+
+def test_a_row_that_cannot_be_numbered_takes_what_goes_with_it_back(
+    owner: User, stranger: User
+) -> None:
+    Plan.objects.create(name="taken")
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert_next(
+            Plan(name="taken"),
+            "weight",
+            QuotaDay,
+            "used",
+            inserted([new_day(stranger, TODAY)]),
+            user_id=owner.pk,
+            day=TODAY,
+        )
+
+    assert days_of(owner) == days_of(stranger) == {}
