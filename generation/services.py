@@ -251,7 +251,7 @@ def _draft_insert(user: User, draft: _Draft, sketch: Sketch | None) -> None:
     join = share_join(user.pk, draft.lane, is_idle=active == 0)
     rows = (join, inserted([draft.batch]), reserved, *pictures, inserted(jobs))
     joined, *_ = events_record(user.pk, "job.queued", jobs, writes=rows)
-    if not joined:
+    if not joined:  # after the stream's lock: nobody can hold what there was not
         share_make(user.pk)
         join.run()
 
