@@ -196,19 +196,6 @@ def test_a_wrong_node_is_refused(tmp_path: Path, version: str) -> None:
     _assert_refused(done, f"Node.js is {version}")
 
 
-def test_a_wrong_python_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "python3").write_text("#!/bin/sh\nexit 1\n")
-    (folder / "python3").chmod(0o755)
-    for tool in ("bash", "dirname", "env"):
-        (folder / tool).symlink_to(Path("/usr/bin") / tool)
-
-    done = _run(tmp_path / "data", environment={"PATH": str(folder)})
-
-    _assert_refused(done, "needs Python 3.11 or newer")
-
-
 @pytest.mark.parametrize(
     ("name", "value"), [("PENCIL_DAILY_LIMIT", "many"), ("PENCIL_SIGNUP_ENABLED", "perhaps")]
 )
