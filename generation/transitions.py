@@ -190,8 +190,7 @@ def job_succeed(
         if execution_s is not None:
             charged = job.charged_virtual_s
             writes.append(share_correct(job.user_id, charged_virtual_s=charged, took_s=execution_s))
-        event = f"job.{JobState.SUCCEEDED}"
-        settled, *_ = events_record(job.user_id, event, [job], rows, writes=writes)
+        settled, *_ = events_record(job.user_id, "job.succeeded", [job], rows, writes=writes)
         if not settled:
             raise LedgerEntry.DoesNotExist(f"Nothing was reserved for job {job.id}.")
         settle()

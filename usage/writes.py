@@ -51,7 +51,7 @@ def write_together(*writes: Write, last: str = "count(*)") -> list[int]:
     if connections[writes[0].alias].vendor != "postgresql" or len(writes) == 1:
         return [write.run() for write in writes]
     asked = ["count(*)"] * (len(writes) - 1) + [last]
-    # In this order they are run.
+    # Each is run when its answer is asked for: in this order, and so are locks taken.
     answers = ", ".join(f"(SELECT {what} FROM {rows_of(n)})" for n, what in enumerate(asked))  # noqa: S608 - our own names
     (row,) = _composed(writes, f"SELECT {answers}").rows()
     return [int(answer) for answer in row]

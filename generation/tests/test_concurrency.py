@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +13,23 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Sum
 from pytest_django import Settings
 
 from conftest import params, sketch_png
 from generation.exceptions import KeyReused, TooManyWaiting
 from generation.keys import Idempotency
-from generation.models import Batch, Event, EventStream, GeneratedImage, Job, Node, NodeHealth
+from generation.models import (
+    Batch,
+    Event,
+    EventStream,
+    GeneratedImage,
+    Job,
+    Node,
+    NodeHealth,
+    Share,
+)
 from generation.scheduling import Claim, job_claim
 from generation.services import job_retry, job_submit, jobs_cancel
 from generation.shares import shares_forget_idle
@@ -596,3 +606,39 @@ def test_submitting_while_jobs_fail_blocks_neither_for_ever(
     nothing_broke(results)
     assert_no_gaps(owner)
     assert_books_balance(owner)
+
+
+# --- Locks ---
+
+
+def lock_awaited() -> None:
+    """Wait until somebody waits for a lock."""
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    ends_at = time.monotonic() + PATIENCE_S
+    with connection.cursor() as cursor:
+        while cursor.execute(asked).fetchone() == (0,):
+            assert time.monotonic() < ends_at, "nobody waits"
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("what", ["submission", "success"])
+def test_the_share_is_locked_before_the_stream_though_one_statement_takes_both(
+    owner: User, node: Node, submit: Submit, what: str
+) -> None:
+    (job,) = submit(owner)
+    lease = bring(job, node, JobState.SAVING)
+    calls: dict[str, Callable[[], Any]] = {
+        "submission": lambda: job_submit(owner, submission()),
+        "success": lambda: job_succeed(lease, [IMAGE], execution_s=1.0),
+    }
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Share.objects.select_for_update().get(user=owner)
+            called = pool.submit(together, calls[what])
+            lock_awaited()
+            # It would fail at once if the one who waits for the share had the stream already.
+            EventStream.objects.select_for_update(nowait=True).get(user=owner)
+        nothing_broke(called.result(PATIENCE_S))
+
+    assert_no_gaps(owner)

@@ -43,7 +43,7 @@ from generation.transitions import (
     lease_take,
     leases_renew,
 )
-from usage.models import User
+from usage.models import LedgerEntry, User
 from usage.quota import usage_of
 
 Submit = Callable[..., list[Job]]
@@ -343,6 +343,20 @@ def test_a_success_whose_images_are_not_there_after_all_writes_nothing(
 
     assert traces_of(job.id) == before
     assert job_succeed(lease, [IMAGE], execution_s=2.0) is not None
+
+
+def test_a_success_for_which_nothing_was_reserved_writes_nothing(
+    owner: User, node: Node, submit: Submit
+) -> None:
+    (job,) = submit(owner)
+    lease = bring(job, node, SAVING)
+    LedgerEntry.objects.filter(job_id=job.id).delete()
+    before = traces_of(job.id)
+
+    with pytest.raises(LedgerEntry.DoesNotExist, match=str(job.id)):
+        job_succeed(lease, [IMAGE], execution_s=2.0)
+
+    assert traces_of(job.id) == before
 
 
 def test_success_after_cancellation_was_asked_for_writes_nothing(

@@ -7,8 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.test import Client
 
-from generation.api.turns import Turns
+from generation.api.turns import NEW_CROWD_S, WITHIN_S, Turns, turn
 
 MOST = 4
 
@@ -100,3 +101,14 @@ def test_a_request_that_fails_gives_its_turn_back() -> None:
             raise ValueError("no")
 
     assert max(crowd(ours)) == MOST
+
+
+def test_a_submission_waits_for_its_turn_before_its_caller_is_looked_for(client: Client) -> None:
+    time.sleep(2 * NEW_CROWD_S)  # a new crowd, so that this is the only turn there is
+    with turn():
+        began = time.monotonic()
+        answer = client.post("/api/generate", "{}", content_type="application/json")
+        waited_s = time.monotonic() - began
+
+    assert answer.status_code == 401
+    assert waited_s >= WITHIN_S
