@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 import structlog
 from asgiref.sync import sync_to_async
+from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.db import close_old_connections
 from rest_framework.exceptions import AuthenticationFailed
@@ -42,6 +43,14 @@ class EventConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channe
     user: User
     sent_seq: int
     acknowledged_at: float
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Hand a message to its method.
+
+        Channels' own goes through a thread each time, to look after connections to the database.
+        Who asks the database here is a thread that does so itself: see `_in_thread`.
+        """
+        await getattr(self, get_handler_name(message))(message)
 
     async def connect(self) -> None:
         """Join the group first, then send the snapshot: what happens in between is not lost."""

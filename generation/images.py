@@ -91,7 +91,7 @@ def image_check(data: bytes, *, width: int, height: int) -> Decoded:
     try:
         with Image.open(io.BytesIO(data), formats=ALLOWED_FORMATS) as image:
             has_right_size = image.size == (width, height)
-            pixels = image.convert("RGB") if has_right_size else image
+            pixels = _rgb(image) if has_right_size else image
     except MemoryError:
         raise
     except Exception as error:
@@ -129,6 +129,14 @@ def thumbnail_encode(pixels: Image.Image) -> Encoded:
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=82, method=2)
     return Encoded(buffer.getvalue(), small.width, small.height)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """The image's pixels, decoded; copied only where they are not RGB yet."""
+    if image.mode != "RGB":
+        return image.convert("RGB")
+    image.load()
+    return image
 
 
 def _opened(data: bytes) -> Image.Image:

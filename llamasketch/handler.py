@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core.handlers.asgi import ASGIHandler
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, reset_queries
@@ -24,7 +24,8 @@ class SyncHandler(ASGIHandler):
     would what Django does at the beginning of each request, which this takes over for its process.
 
     The threads stay, for Django would make one for each request, and with it anew all that a thread
-    has of the databases. So its connection goes back in that thread, before the answer is sent.
+    has of the databases. So its connection goes back in that thread, before the answer is sent. And
+    it would make another for what comes after the answer, and a third to end that one.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,19 @@ class SyncHandler(ASGIHandler):
             request_started.disconnect(receiver)
         request_finished.disconnect(close_old_connections)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        # Reads files that are sent, and closes what a request has opened: a moment each.
+        self._after = ThreadPoolExecutor(1, thread_name_prefix="after-request")
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request; one thread does for all what follows their answers.
+
+        Raises:
+            ValueError: it is no HTTP.
+        """
+        if scope["type"] != "http":
+            raise ValueError(f"Only HTTP comes here, and this is {scope['type']}.")
+        async with ThreadSensitiveContext(executor=self._after):
+            await self.handle(scope, receive, send)
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
         """Build the chain for synchronous calls; `is_async` is Django's and says otherwise."""

@@ -111,6 +111,36 @@ def test_requests_share_threads_and_leave_no_connection_behind() -> None:
     assert len({name for name, _ in said}) < 5
 
 
+def test_no_request_makes_a_thread_that_another_has_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[str] = []
+    start = threading.Thread.start
+
+    def start_noted(self: threading.Thread) -> None:
+        started.append(self.name)
+        start(self)
+
+    async def several() -> None:
+        handler = SyncHandler()
+        await answer_of(handler, "/plain")
+        monkeypatch.setattr(threading.Thread, "start", start_noted)
+        for _ in range(5):
+            await answer_of(handler, "/plain")
+
+    asyncio.run(several())
+    assert started == []
+
+
+def test_only_http_is_answered() -> None:
+    async def ask() -> None:
+        make: Any = ApplicationCommunicator
+        await make(SyncHandler(), {"type": "lifespan"}).wait(timeout=10)
+
+    with pytest.raises(ValueError, match="lifespan"):
+        asyncio.run(ask())
+
+
 def test_a_view_that_fails_is_a_500_and_not_the_end(caplog: pytest.LogCaptureFixture) -> None:
     assert asyncio.run(answer_of(SyncHandler(), "/broken"))[0] == 500
     assert "a view that fails" in caplog.text
