@@ -38,7 +38,7 @@ from generation.shares import share_join, share_lock, share_make
 from generation.states import ACTIVE, JobState, Lane
 from generation.submissions import Submission
 from generation.transitions import job_cancel_queued, job_cancel_request
-from generation.wakeups import wake
+from generation.wakeups import notice_jobs, wake
 from usage.count_writer import count_later
 from usage.models import User
 from usage.plans import terms_of
@@ -214,7 +214,7 @@ def _accept(
             if first is not None:
                 return first
         # Before the events, which are published on commit too: workers first.
-        transaction.on_commit(partial(wake, *[job.id for job in draft.jobs]))
+        transaction.on_commit(partial(wake, *[job.id for job in draft.jobs], are_noticed=True))
         _draft_insert(user, draft, sketch)
         for write in writes:
             try:
@@ -249,7 +249,7 @@ def _draft_insert(user: User, draft: _Draft, sketch: Sketch | None) -> None:
             job.sketch = name
     pictures = [inserted(draft.pictures)] if draft.pictures else []
     join = share_join(user.pk, draft.lane, is_idle=active == 0)
-    rows = (join, inserted([draft.batch]), reserved, *pictures, inserted(jobs))
+    rows = (join, inserted([draft.batch]), reserved, *pictures, inserted(jobs), *notice_jobs())
     joined, *_ = events_record(user.pk, "job.queued", jobs, writes=rows)
     if not joined:  # after the stream's lock: nobody can hold what there was not
         share_make(user.pk)

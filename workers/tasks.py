@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
+import structlog
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from django.db import close_old_connections
 
 from generation.publisher import publisher_drain, publisher_flush
-from generation.scheduling import job_claim, jobs_waiting
+from generation.scheduling import Claim, job_claim, jobs_waiting
 from generation.wakeups import TASK_ADOPT, TASK_RUN, wake
 from usage.connections import connection_lend
 from workers.adoption import attempt_adopt
@@ -21,20 +25,60 @@ from workers.attempt import attempt_run, draining
 from workers.canary import node_canary
 from workers.chores import Chore, chores_do
 from workers.clients import clients_close
+from workers.ears import Ears
 from workers.health import nodes_probe
 from workers.reconciler import reconcile as reconcile_now
 from workers.uploads import pictures_foresee
 
+log = structlog.get_logger(__name__)
+
 
 @shared_task(name=TASK_RUN)
-def run(job_id: str) -> None:  # noqa: ARG001 - for the operator who reads the queue
+def run(job_id: str) -> None:
     """Run the next job, which need not be the one named, and wake another worker after it."""
+    if not _heard.forget(job_id):
+        _run_next(lambda _claim: None)
+
+
+def run_heard() -> None:
+    """Run the next job, as `run` does, because of a notice; its message is still to come."""
+    close_old_connections()
+    try:
+        _run_next(_heard.note)
+    except Exception:
+        # As Celery does with a task's.
+        log.exception("job not run")
+    finally:
+        close_old_connections()
+
+
+def _run_next(note: Callable[[Claim], None]) -> None:
     with _slot() as is_free:
         claim = job_claim(pictures_foresee) if is_free and not draining.is_set() else None
         if claim is None:
             return
+        note(claim)
         chores = attempt_run(claim)
     _go_on(chores)
+
+
+class _Heard:
+    """Jobs that were claimed before their messages came, which need nothing more then."""
+
+    def __init__(self) -> None:
+        self._job_ids: deque[str] = deque(maxlen=HEARD_MAX)
+        self._lock = threading.Lock()
+
+    def note(self, claim: Claim) -> None:
+        with self._lock:
+            self._job_ids.extend(str(job.id) for _, job in claim.members)
+
+    def forget(self, job_id: str) -> bool:
+        """Whether it is one of them; the next message for it is another wake-up."""
+        with self._lock, suppress(ValueError):
+            self._job_ids.remove(job_id)
+            return True
+        return False
 
 
 @shared_task(name=TASK_ADOPT)
@@ -88,6 +132,10 @@ FETCHED_WITHIN_S = 0.05
 # Threads that attempts leave to probes, canaries and the reconciler: if all were waiting for nodes,
 # nobody would notice that the nodes are gone.
 SPARE_THREADS = 3
+# Chosen: of some thousand jobs a minute, those of the seconds in which their messages come.
+HEARD_MAX = 256
+_heard = _Heard()
+_ears = Ears()
 _slots = threading.BoundedSemaphore(5)
 
 
@@ -112,11 +160,14 @@ def _begin(sender: Any = None, **_: Any) -> None:
     draining.clear()
     # The beat would do it within seconds; the first picture need not wait for that.
     probe_nodes.delay()
+    if sender is not None:
+        _ears.open(partial(sender.pool.apply_async, run_heard, callback=lambda _nothing: None))
 
 
 @worker_shutting_down.connect
 def _drain(**_: Any) -> None:
     draining.set()
+    _ears.close()
 
 
 @worker_shutdown.connect

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 import redis
+from django.db import connection
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
+from generation import wakeups
 from generation.models import Job
 from generation.tests.processes import REDIS_AWAY, python_run
-from generation.wakeups import TASK_ADOPT, TASK_RUN, wake
+from generation.wakeups import JOBS_WAIT, TASK_ADOPT, TASK_RUN, wake
 from usage.models import User
 
 
@@ -56,6 +60,46 @@ def test_an_accepted_job_wakes_a_worker_once_it_is_committed(
         assert valkey.llen("generation") == 0
 
     assert [next_message(valkey)["arguments"] for _ in jobs] == [[str(job.id)] for job in jobs]
+
+
+def test_a_wake_up_for_what_workers_have_heard_of_goes_later(
+    valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wakeups, "has_notices", lambda: True)
+    monkeypatch.setattr(wakeups, "NOTICED_S", 0.3)
+    job_id, began_at = uuid4(), time.monotonic()
+
+    wake(job_id, are_noticed=True)
+    took_s = time.monotonic() - began_at
+
+    assert next_message(valkey)["arguments"] == [str(job_id)]
+    assert took_s < 0.3 <= time.monotonic() - began_at
+
+
+def test_where_nobody_can_hear_a_wake_up_goes_at_once(
+    valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wakeups, "has_notices", lambda: False)
+    monkeypatch.setattr(wakeups, "NOTICED_S", 60.0)
+    job_id = uuid4()
+
+    wake(job_id, are_noticed=True)
+
+    assert next_message(valkey)["arguments"] == [str(job_id)]
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("count", [1, 3])
+def test_workers_hear_of_an_accepted_job(
+    owner: User, submit: Callable[..., list[Job]], count: int
+) -> None:
+    with psycopg.connect(**connection.get_connection_params(), autocommit=True) as listener:
+        listener.execute(f"LISTEN {JOBS_WAIT}")
+
+        submit(owner, count=count)
+
+        assert len(list(listener.notifies(timeout=30, stop_after=1))) == 1
 
 
 WITHOUT_BROKER = """

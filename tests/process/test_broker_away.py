@@ -1,11 +1,13 @@
-"""Valkey away for half a minute: whoever submits is answered, and nothing is forgotten."""
+"""Valkey away: whoever submits is answered, and nothing is forgotten; PostgreSQL does without."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
+from tests.process.conftest import postgres_database
 from tests.process.pictures import hue_distance, hue_of, sketch
 from tests.process.stack import Stack
 
@@ -52,3 +54,15 @@ def test_what_is_accepted_while_the_broker_is_away_runs_when_it_is_back(two: Sta
     for job in ended:
         assert hue_distance(hue_of(api.image(job)), hues[job["id"]]) < 0.05
     assert api.used_today() == used + SUBMISSIONS
+
+
+def test_on_postgresql_workers_hear_of_jobs_without_the_broker(folder: Path) -> None:
+    with postgres_database() as url, Stack(folder, database_url=url) as stack:
+        api = stack.user("cut-off")
+        stack.kill("valkey")
+
+        (job,) = api.generate(sketch(0.4), seed=1)
+        ended = api.wait(job["id"], within_s=RUN_WITHIN_S)
+
+        assert ended["state"] == "succeeded", ended
+        assert hue_distance(hue_of(api.image(ended)), 0.4) < 0.05

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
+import structlog
 from django.db.models.functions import Now
 
 from generation.models import Job
 from generation.scheduling import job_claim
 from generation.states import JobState
+from usage import notices
 from usage.models import User
+from workers import tasks
 from workers.attempt import draining
-from workers.tasks import adopt, run
+from workers.ears import Ears
+from workers.tasks import adopt, run, run_heard
 from workers.tests.conftest import Simulator, node_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -79,3 +85,97 @@ def test_adopting_a_job_that_never_was_does_nothing() -> None:
     adopt(str(uuid4()))
 
     assert not Job.objects.exists()
+
+
+def test_a_job_that_was_heard_of_needs_no_message(
+    owner: User, submit: Submit, well: Simulator
+) -> None:
+    node_for(well)
+    (first,) = submit(owner)
+    run_heard()
+    (second,) = submit(owner)
+
+    run(str(first.id))  # the message that came after the notice
+    second.refresh_from_db()
+    state_after_that = second.state
+    run(str(first.id))  # another, as after an attempt that failed
+
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert first.state == JobState.SUCCEEDED
+    assert state_after_that == JobState.QUEUED
+    assert second.state == JobState.SUCCEEDED
+
+
+def test_variations_that_were_heard_of_need_no_messages(
+    owner: User, submit: Submit, well: Simulator
+) -> None:
+    node_for(well)
+    jobs = submit(owner, count=3)
+    run_heard()
+    (later,) = submit(owner)
+
+    for job in jobs:
+        run(str(job.id))
+
+    later.refresh_from_db()
+    assert later.state == JobState.QUEUED
+    assert not Job.objects.filter(id__in=[job.id for job in jobs]).exclude(
+        state=JobState.SUCCEEDED
+    ).exists()  # fmt: skip
+
+
+def test_a_worker_that_stops_hears_nothing(owner: User, submit: Submit, well: Simulator) -> None:
+    node_for(well)
+    (job,) = submit(owner)
+    draining.set()
+    try:
+        run_heard()
+    finally:
+        draining.clear()
+
+    job.refresh_from_db()
+    assert job.state == JobState.QUEUED
+
+
+def test_what_fails_when_a_notice_comes_is_logged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def job_claim_failing(_foresee: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr(tasks, "job_claim", job_claim_failing)
+
+    with structlog.testing.capture_logs() as logs:
+        run_heard()
+
+    assert [log["event"] for log in logs] == ["job not run"]
+
+
+@pytest.mark.postgres
+def test_an_accepted_job_is_heard_of(
+    owner: User, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices, "ASK_EVERY_S", 0.1)
+    heard, ears = threading.Event(), Ears()
+    ears.open(heard.set)
+    try:
+        ends_at = time.monotonic() + 30
+        # Whoever does not listen yet does not hear.
+        while not heard.wait(0.2) and time.monotonic() < ends_at:
+            submit(owner)
+        assert heard.is_set()
+    finally:
+        ears.close()
+        for thread in threading.enumerate():
+            if thread.name == "ears":
+                thread.join(30)
+
+
+def test_without_notices_there_is_nothing_to_hear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.ears.has_notices", lambda: False)
+    before = threading.active_count()
+
+    Ears().open(lambda: None)
+
+    assert threading.active_count() == before
