@@ -24,12 +24,14 @@ def events_record(
     images: Iterable[GeneratedImage] = (),
     *,
     writes: Sequence[Write] = (),
+    provided: int | None = None,
 ) -> list[int]:
     """Number and keep one event a job, and publish them on commit; `images` are the job's, if any.
 
     The end of a job is told at once; whatever else there is may wait for it. `writes` are what
     makes it so: they are run before, and go with a single event in one message. Returns how many
-    rows each changed.
+    rows each changed. If the one whose place is `provided` changed none, the single event is no
+    event.
 
     Call inside the transaction that makes it so. The stream's row is locked from here to the
     commit, so a user's events are committed in the order of their numbers.
@@ -41,7 +43,9 @@ def events_record(
     events = [
         Event(user_id=user_id, type=type_, job_id=job.id, payload=payload(job)) for job in jobs
     ]
-    counts = _number(user_id, events, writes)
+    counts = _number(user_id, events, writes, provided)
+    if provided is not None and not counts[provided]:
+        return counts
     for event, job in zip(events, jobs, strict=True):
         message = {"type": "job.event", "seq": event.seq, "event": event.payload}
         is_urgent = job.state in TERMINAL
@@ -49,11 +53,16 @@ def events_record(
     return counts
 
 
-def _number(user_id: int, events: Sequence[Event], writes: Sequence[Write]) -> list[int]:
+def _number(
+    user_id: int, events: Sequence[Event], writes: Sequence[Write], provided: int | None
+) -> list[int]:
     """Give the events the next numbers of the user's stream, and insert them after `writes`."""
     if len(events) == 1:  # as nearly always
         (event,) = events
-        return insert_next(event, "seq", EventStream, "last_seq", *writes, user_id=user_id)
+        return insert_next(
+            event, "seq", EventStream, "last_seq", *writes, provided=provided, user_id=user_id
+        )
+    assert provided is None
     counts = write_together(*writes) if writes else []
     if not events:
         return counts

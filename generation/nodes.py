@@ -7,22 +7,19 @@ pixels show.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
-from django.conf import settings
 from django.core.cache import cache
 from django.db import connection, transaction
 from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Now
 
 from generation.events import node_publish
-from generation.models import Job, Node, NodeDuty, NodeHealth
+from generation.models import Node, NodeDuty, NodeHealth
 from generation.params import ENLARGING, JobParams
 from generation.states import ON_NODE
 from usage.statements import Select
@@ -73,50 +70,23 @@ def _locked() -> QuerySet[Node]:
 
 
 _LOCKED = Select(_locked)
-_ON_NODES = Select(
-    lambda: (
-        Job.objects.filter(state__in=ON_NODE)
-        .order_by()
-        .values_list("node_id", "user_id", "prompt_id", "user__plan__in_flight_limit")
-        .distinct()
-    )
-)
-
 _OFFERED = Select(lambda: nodes_usable().values_list("workflows"))
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """Nodes that may take a prompt right now, the emptiest first.
+def nodes_lock() -> list[Node]:
+    """The nodes that may take jobs, full or not, their rows locked.
 
-    `usable` counts the full ones too; `busy` are the users who have as many prompts on nodes as
-    they may.
+    Call inside a transaction, and ask what they hold after it. The lock makes two claims see each
+    other's jobs; it is held for one claim, a few milliseconds.
     """
-
-    nodes: tuple[Node, ...]
-    usable: int
-    busy: frozenset[int]
+    return _LOCKED.objects()
 
 
-def nodes_with_room() -> Room:
-    """The nodes that may take jobs, their rows locked.
-
-    Call inside a transaction. The lock makes two claims see each other's jobs; it is held for one
-    claim, a few milliseconds.
-    """
-    locked = _LOCKED.objects()
-    held: Counter[int] = Counter()
-    in_flight: Counter[int] = Counter()
-    limits: dict[int, int] = {}
-    # Asked after the locks, so that what other claims have just put there is counted.
-    for node_id, user_id, _, limit in _ON_NODES.rows():
-        held[node_id] += 1
-        in_flight[user_id] += 1
-        limits[user_id] = limit or settings.PENCIL.in_flight_limit
-    busy = frozenset(user_id for user_id, count in in_flight.items() if count >= limits[user_id])
-    free = {node.pk: node.depth - held[node.pk] for node in locked}
-    with_room = (node for node in locked if free[node.pk] > 0)
-    return Room(tuple(sorted(with_room, key=lambda n: (-free[n.pk], n.pk))), len(locked), busy)
+def nodes_with_room(nodes: Sequence[Node], held: Mapping[int, int]) -> list[Node]:
+    """Those of the nodes that may take a prompt, the emptiest first; `held` counts prompts."""
+    free = {node.pk: node.depth - held.get(node.pk, 0) for node in nodes}
+    with_room = (node for node in nodes if free[node.pk] > 0)
+    return sorted(with_room, key=lambda node: (-free[node.pk], node.pk))
 
 
 def nodes_room() -> int:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet, TextField, Value
-from django.db.models.functions import Coalesce, Now
+from django.db.models import (
+    Count,
+    Exists,
+    FloatField,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    TextField,
+    Value,
+)
+from django.db.models.functions import Cast, Coalesce, Now, NullIf
 
 from generation.models import Job, Node, Share
-from generation.nodes import images_fit, nodes_with_room
+from generation.nodes import images_fit, nodes_lock, nodes_with_room
 from generation.pace import pace_of
 from generation.params import prompt_id_for
 from generation.shares import WAITS, clock_advance, share_charge
@@ -24,6 +34,7 @@ from generation.transitions import Lease, job_take
 from usage.statements import Select, SelectAll, Slot
 from usage.writes import Write
 
+_NO_LANE = -1
 TURNS = 8  # chosen: how many users one claim looks at before it gives up
 Foresee: TypeAlias = Callable[[Node, Job], None]
 
@@ -58,9 +69,11 @@ def job_claim(foresee: Foresee = lambda _node, _job: None) -> Claim | None:
     must neither wait nor ask the database.
     """
     with transaction.atomic():
-        room = nodes_with_room()
-        for turn in _turns(room.busy) if room.nodes else ():
-            claim = _claim_for(turn, room.nodes, foresee, is_only=room.usable == 1)
+        locked = nodes_lock()
+        held, turns = _standing() if locked else ({}, [])
+        nodes = nodes_with_room(locked, held)
+        for turn in turns if nodes else ():
+            claim = _claim_for(turn, nodes, foresee, is_only=len(locked) == 1)
             if claim is not None:
                 return claim
     return None
@@ -94,36 +107,60 @@ class _Turn:
     weight: int
 
 
-def _turns(busy: Collection[int]) -> list[_Turn]:
-    """The users whose turn it may be, lane by lane, the one with the least virtual time first.
+def _standing() -> tuple[dict[int, int], list[_Turn]]:
+    """How many prompts each node holds, and the users whose turn it may be.
 
-    A few of each, not one: a job may be taken away between this question and the next.
+    The turns come lane by lane, the user with the least virtual time first. A few of each, not one:
+    a job may be taken away between this question and the next.
     """
-    # One text for up to 4, one for up to 16 and so on: the places that are left name nobody.
-    places = 4
-    while places < len(busy):
-        places *= 4
-    named = dict.fromkeys(range(places), 0) | dict(enumerate(busy))
-    rows = _turns_statement(places).rows(**{f"busy_{n}": name for n, name in named.items()})
-    turns = [_Turn(Lane(lane), *rest) for lane, *rest in rows]
+    held: dict[int, int] = {}
+    turns: list[_Turn] = []
+    for lane, subject, number, weight in _STANDING.rows(
+        in_flight_limit=settings.PENCIL.in_flight_limit
+    ):
+        if lane == _NO_LANE:
+            held[subject] = int(number)
+        else:
+            turns.append(_Turn(Lane(lane), subject, number, weight))
     lanes = list(Lane)
-    return sorted(turns, key=lambda turn: (lanes.index(turn.lane), turn.virtual_s, turn.user_id))
+    turns.sort(key=lambda turn: (lanes.index(turn.lane), turn.virtual_s, turn.user_id))
+    return held, turns
 
 
-@cache
-def _turns_statement(busy: int) -> SelectAll[Share]:
-    return SelectAll(*(Select(partial(_turns_query, lane, busy)) for lane in Lane))
-
-
-def _turns_query(lane: Lane, busy: int) -> QuerySet[Share, tuple[str, int, float, int]]:
+def _turns_query(lane: Lane) -> QuerySet[Share, tuple[str, int, float, int]]:
     own_jobs = _claimable().filter(user=OuterRef("user"), lane=lane)
-    others = [~Q(user_id=Slot(f"busy_{number}", IntegerField())) for number in range(busy)]
     return (
-        Share.objects.filter(Q(**{WAITS[lane]: True}), Exists(own_jobs), *others)
+        Share.objects.filter(Q(**{WAITS[lane]: True}), Exists(own_jobs))
+        .exclude(user_id__in=_busy())
         .annotate(lane=Value(lane.value), weight=Coalesce("user__plan__weight", 1))
         .order_by("virtual_s", "user_id")
         .values_list("lane", "user_id", "virtual_s", "weight")[:TURNS]
     )
+
+
+def _busy() -> QuerySet[Job, Any]:
+    """The users who have as many prompts on nodes as they may."""
+    own_limit = "user__plan__in_flight_limit"
+    limit = Coalesce(NullIf(own_limit, 0), Slot("in_flight_limit", IntegerField()))
+    on_nodes = Job.objects.filter(state__in=ON_NODE).order_by().values("user_id", own_limit)
+    counted = on_nodes.annotate(prompts=Count("prompt_id", distinct=True))
+    busy: QuerySet[Job, Any] = counted.filter(prompts__gte=limit).values("user_id")
+    return busy
+
+
+def _held_query() -> QuerySet[Job, tuple[int, int, float, int]]:
+    """Prompts, not jobs: variations that were claimed together are one."""
+    prompts = Cast(Count("prompt_id", distinct=True), FloatField())
+    on_nodes = Job.objects.filter(state__in=ON_NODE).order_by().values("node_id")
+    return on_nodes.annotate(lane=Value(_NO_LANE), prompts=prompts, weight=Value(0)).values_list(
+        "lane", "node_id", "prompts", "weight"
+    )
+
+
+# Two questions in one message: each is asked after the nodes are locked.
+_STANDING: SelectAll[Any] = SelectAll(
+    *(Select(partial(_turns_query, lane)) for lane in Lane), Select(_held_query)
+)
 
 
 def _claim_for(

@@ -11,6 +11,7 @@ the user's day in the ledger, the user's share, the user's event stream.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -121,21 +122,36 @@ def job_take(
     `charged_virtual_s` is what the caller has added to the owner's share for it. A job that is to
     share another's prompt is given that and its place in it; otherwise it gets one of its own.
     `writes` go with it, whether it can be claimed or not.
+
+    Returns the job as it is then, but for the moment when the lease runs out, which the database
+    alone knows; None when it does not wait any more as it was.
     """
     lease = Lease(job.id, job.attempt + 1, uuid4())
+    claimed = copy(job)
+    claimed.state, claimed.attempt = JobState.CLAIMED, lease.attempt
+    claimed.prompt_id = prompt_id or prompt_id_for(job.id, lease.attempt)
+    claimed.prompt_index, claimed.node_id = prompt_index, node_id
+    claimed.charged_virtual_s, claimed.lease_token = charged_virtual_s, lease.token
+    claimed.started_at = claimed.not_before = claimed.lease_expires_at = None
+    take = _TAKE.write(
+        job_id=job.id,
+        attempt=job.attempt,
+        next_attempt=lease.attempt,
+        node_id=node_id,
+        prompt_id=claimed.prompt_id,
+        prompt_index=prompt_index,
+        token=lease.token,
+        charged_virtual_s=charged_virtual_s,
+    )
     with transaction.atomic(savepoint=False):
-        changed = _TAKE.objects_with(
-            *writes,
-            job_id=job.id,
-            attempt=job.attempt,
-            next_attempt=lease.attempt,
-            node_id=node_id,
-            prompt_id=prompt_id or prompt_id_for(job.id, lease.attempt),
-            prompt_index=prompt_index,
-            token=lease.token,
-            charged_virtual_s=charged_virtual_s,
+        counts = events_record(
+            job.user_id,
+            f"job.{JobState.CLAIMED}",
+            [claimed],
+            writes=[*writes, take],
+            provided=len(writes),
         )
-        return (lease, _recorded(changed[0], JobState.CLAIMED)) if changed else None
+    return (lease, claimed) if counts[-1] else None
 
 
 def job_advance(lease: Lease, origins: Iterable[JobState], to: JobState) -> Job | None:

@@ -19,7 +19,7 @@ from django.db.models.query import get_related_populators
 from django.db.models.sql import UpdateQuery
 from django.db.transaction import TransactionManagementError
 
-from usage.writes import Write, answer_of, last_of, write_together
+from usage.writes import Write, answer_of
 
 M = TypeVar("M", bound=Model)
 Row = Sequence[Any]
@@ -123,21 +123,6 @@ class Update(_Statement[M]):
         text = self._written()
         changes, _, _ = text.sql.rpartition(_RETURNING)
         return Write(f"{changes}{_RETURNING}1", text.parameters(values))
-
-    def objects_with(self, *writes: Write, **values: Any) -> list[M]:
-        """Run it as `objects` does and, whether it matches a row or not, `writes` with it.
-
-        What `write_together` says holds for them.
-        """
-        if not writes:
-            return self.objects(**values)
-        text = self._written()
-        own = Write(text.sql, text.parameters(values))
-        if connections[DEFAULT_DB_ALIAS].vendor == "postgresql":
-            own = last_of([*writes, own])
-        else:
-            write_together(*writes)
-        return [text.read(row) for row in text.convert(own.rows())]
 
 
 def update_returning(rows: QuerySet[M], **values: Any) -> list[M]:

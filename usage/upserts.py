@@ -45,20 +45,31 @@ def counter_raise(model: type[Model], field: str, value: float, **key: Any) -> W
 
 
 def insert_next(
-    row: Model, number: str, counter: type[Model], field: str, *writes: Write, **key: Any
+    row: Model,
+    number: str,
+    counter: type[Model],
+    field: str,
+    *writes: Write,
+    provided: int | None = None,
+    **key: Any,
 ) -> list[int]:
     """Give a row the next number of a counter, kept as `counter_add` does, and insert it.
 
     `writes` are run before, and go with it: what `write_together` says holds for them. Returns how
-    many rows each of these changed.
+    many rows each of these changed. If the one whose place is `provided` changed none, the row gets
+    no number and is not inserted.
     """
     connection = connections[router.db_for_write(counter)]
     if connection.vendor != "postgresql":
         counts = [write.run() for write in writes]
-        setattr(row, number, counter_add(counter, field, 1, **key))
-        inserted([row]).run()
+        if provided is None or counts[provided]:
+            setattr(row, number, counter_add(counter, field, 1, **key))
+            inserted([row]).run()
         return counts
-    counted, counted_rows = _counted(counter, field, 1, key), rows_of(len(writes))
+    counted_rows = rows_of(len(writes))
+    counted = _counted(
+        counter, field, 1, key, provided="" if provided is None else rows_of(provided)
+    )
     fields = _given(type(row))
     marks = ", ".join(
         f"{counted_rows}.{connection.ops.quote_name(_column(counter, field))}"
@@ -70,8 +81,10 @@ def insert_next(
     values = [_saved(part, row, connection) for part in fields if part.attname != number]
     given = connection.ops.quote_name(_column(type(row), number))
     insertion = Write(f"{_insertion(type(row), fields)} {numbered} RETURNING {given}", values)
-    *counts, _, value = write_together(*writes, counted, insertion, last=f"max({given})")
-    setattr(row, number, value)
+    last = f"coalesce(max({given}), 0)"
+    *counts, is_counted, value = write_together(*writes, counted, insertion, last=last)
+    if is_counted:
+        setattr(row, number, value)
     return counts
 
 
@@ -135,10 +148,19 @@ def _counted(
     key: dict[str, Any],
     *,
     at_most: int | None = None,
+    provided: str = "",
 ) -> Write:
     """An addition to a counter, which answers with what it is then."""
-    change = "{old} + {new}"
-    return _upserted(model, field, count, key, change=change, at_most=at_most, answer="{own}")
+    return _upserted(
+        model,
+        field,
+        count,
+        key,
+        change="{old} + {new}",
+        at_most=at_most,
+        provided=provided,
+        answer="{own}",
+    )
 
 
 def _upserted(
@@ -149,9 +171,13 @@ def _upserted(
     *,
     change: str,
     at_most: int | None = None,
+    provided: str = "",
     answer: str = "1",
 ) -> Write:
-    """A number that is made or changed, as SQL says of its `{old}` and `{new}` value."""
+    """A number that is made or changed, as SQL says of its `{old}` and `{new}` value.
+
+    `provided` names rows of a statement before it; where there are none, nothing is changed.
+    """
     alias = router.db_for_write(model)
     connection = connections[alias]
     name = connection.ops.quote_name
@@ -162,8 +188,13 @@ def _upserted(
     parameters.append(value)
     changed = change.format(old=f"{table}.{number}", new=f"excluded.{number}")
     # The names are those of models, not a caller's.
+    given = f"VALUES ({_marks(parameters)})"
+    if provided:
+        types = [fields[part].db_type(connection) for part in (*key, field)]
+        marks = ", ".join(f"%s::{type_}" for type_ in types)
+        given = f"SELECT {marks} WHERE EXISTS (SELECT 1 FROM {provided})"  # noqa: S608
     statement = (
-        f"INSERT INTO {table} ({columns}, {number}) VALUES ({_marks(parameters)}) "  # noqa: S608
+        f"INSERT INTO {table} ({columns}, {number}) {given} "
         f"ON CONFLICT ({columns}) DO UPDATE SET {number} = {changed}"
     )
     if at_most is not None:

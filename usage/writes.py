@@ -57,15 +57,6 @@ def write_together(*writes: Write, last: str = "count(*)") -> list[int]:
     return [int(answer) for answer in row]
 
 
-def last_of(writes: Sequence[Write]) -> Write:
-    """One statement for PostgreSQL that runs all and answers as the last does.
-
-    What `write_together` says holds, but that a statement may read `rows_of` one before it.
-    """
-    last = rows_of(len(writes) - 1)
-    return _composed(writes, f"SELECT * FROM {last}")  # noqa: S608 - as above
-
-
 def rows_of(place: int) -> str:
     """What the answer of one of several statements is called in those after it."""
     return f"write_{place}"

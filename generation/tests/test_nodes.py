@@ -18,6 +18,7 @@ from generation.nodes import (
     node_prove,
     node_seen,
     node_stuck,
+    nodes_lock,
     nodes_room,
     nodes_sync,
     nodes_usable,
@@ -159,7 +160,12 @@ def test_the_emptiest_node_comes_first(owner: User, node: Node, submit: Submit) 
     )
 
     with transaction.atomic():
-        assert [found.pk for found in nodes_with_room().nodes] == [roomy.pk, node.pk]
+        usable = nodes_lock()
+
+    assert [found.pk for found in nodes_with_room(usable, {})] == [roomy.pk, node.pk]
+    assert [found.pk for found in nodes_with_room(usable, {roomy.pk: 4})] == [node.pk, roomy.pk]
+    assert [found.pk for found in nodes_with_room(usable, {roomy.pk: 5, node.pk: 1})] == [node.pk]
+    assert nodes_with_room(usable, {roomy.pk: 6, node.pk: 2}) == []
 
 
 # --- Health ---

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from copy import copy
 from datetime import timedelta
 from functools import partial
 from itertools import pairwise
@@ -272,7 +273,8 @@ class Jobs(RuleBasedStateMachine):
             assert job.attempt == lease.attempt == self.attempts[job.id] + 1
             self.attempts[job.id] += 1
             before = traces_of(job.id)
-            as_it_was = Job(id=job.id, attempt=job.attempt - 1)
+            as_it_was = copy(job)
+            as_it_was.attempt -= 1
             assert job_take(as_it_was, node_id=self.nodes[0].pk) is None
             assert traces_of(job.id) == before
         return [lease for lease, _ in claim.members]

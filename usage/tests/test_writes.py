@@ -80,23 +80,6 @@ def test_percent_signs_stay_what_they_are(owner: User) -> None:
     assert dict(Plan.objects.values_list("name", "weight")) == {"50 %": 7, "100 %": 1}
 
 
-@pytest.mark.parametrize("used", [1, None], ids=["it matches", "it matches nothing"])
-def test_an_update_takes_others_with_it(owner: User, stranger: User, used: int | None) -> None:
-    if used is not None:
-        new_day(owner, TODAY, used).save()
-
-    changed = ADD.objects_with(inserted([new_day(stranger, TODAY)]), user_id=owner.pk, more=2)
-
-    assert [day.used for day in changed] == ([] if used is None else [3])
-    assert days_of(stranger) == {TODAY: 1}
-
-
-def test_an_update_alone_is_what_it_was(owner: User) -> None:
-    new_day(owner, TODAY).save()
-
-    assert [day.used for day in ADD.objects_with(user_id=owner.pk, more=2)] == [3]
-
-
 def test_a_copy_differs_in_what_is_said(owner: User) -> None:
     job_id = uuid4()
     reserve = {"user": owner, "day": TODAY, "job_id": job_id, "amount": 1}
@@ -161,6 +144,35 @@ def test_what_is_written_before_a_numbered_row_goes_with_it(
     assert counts == [0, 1]
     assert list(Plan.objects.filter(name="numbered").values_list("weight", flat=True)) == [1]
     assert (days_of(owner), days_of(stranger)) == ({TODAY: 1}, {TODAY: 7})
+
+
+@pytest.mark.parametrize("runs", [1, 7], ids=["once", "often enough to be kept"])
+@pytest.mark.parametrize("has_day", [True, False])
+def test_a_row_is_numbered_only_where_what_it_needs_has_changed(
+    owner: User, stranger: User, *, has_day: bool, runs: int
+) -> None:
+    if has_day:
+        new_day(stranger, TODAY).save()
+
+    for number in range(1, runs + 1):
+        plan = Plan(name=f"numbered {number}", weight=0)
+        counts = insert_next(
+            plan,
+            "weight",
+            QuotaDay,
+            "used",
+            ADD.write(user_id=stranger.pk, more=2),
+            ADD.write(user_id=0, more=1),
+            provided=0,
+            user_id=owner.pk,
+            day=TODAY,
+        )
+        assert counts == [has_day, 0]
+        assert plan.weight == (number if has_day else 0)
+
+    assert Plan.objects.filter(name__startswith="numbered").count() == (runs if has_day else 0)
+    assert days_of(owner) == ({TODAY: runs} if has_day else {})
+    assert days_of(stranger) == ({TODAY: 1 + 2 * runs} if has_day else {})
 
 
 def test_a_row_that_cannot_be_numbered_takes_what_goes_with_it_back(
