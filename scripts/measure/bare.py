@@ -18,6 +18,7 @@ import requests
 from websockets.sync.client import connect
 
 from scripts.measure.orders import DONE_WITHIN_S, Made, NotMade, Order
+from scripts.measure.session import session_open
 from workers.workflows.abilities import STOCK
 from workers.workflows.build import graph_build
 from workers.workflows.order import Order as GraphOrder
@@ -54,7 +55,7 @@ class BareClient:
     def __init__(self, url: str, *, change: Callable[[Graph], None] = lambda _graph: None) -> None:
         self._url = url
         self._change = change
-        self._session = requests.Session()
+        self._session = session_open()
         self._client_id = uuid4().hex
         self._sent: dict[str, tuple[Order, float]] = {}
         self._files: dict[str, dict[str, str]] = {}

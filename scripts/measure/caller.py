@@ -13,12 +13,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import requests
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from generation.params import prompt_id_for
 from scripts.measure.orders import DONE_WITHIN_S, Made, NotMade, Order
+from scripts.measure.session import session_open
 
 ANSWER_WITHIN_S = 30.0
 TERMINAL = frozenset({"job.succeeded", "job.failed", "job.cancelled"})
@@ -30,7 +30,7 @@ class Caller:
 
     def __init__(self, address: str, token: str) -> None:
         self._address = address
-        self._session = requests.Session()
+        self._session = session_open()
         headers = {"Authorization": f"Bearer {token}"}
         self._session.headers.update(headers)
         self._sent: dict[str, tuple[Order, float]] = {}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from uuid import UUID, uuid4
 
-import requests
-
 from scripts.measure.bare import ANSWER_WITHIN_S, fetch, graph_of, submit, upload
 from scripts.measure.orders import DONE_WITHIN_S, Made, NotMade, Order
+from scripts.measure.session import session_open
 
 POLL_S = 1.0
 NAME = "sketch.png"
@@ -19,7 +18,7 @@ class NaiveClient:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._session = requests.Session()
+        self._session = session_open()
         self._sent: dict[str, tuple[Order, float]] = {}
 
     def send(self, order: Order) -> None:
