@@ -41,4 +41,4 @@ USER llamasketch
 VOLUME /data
 EXPOSE 8100
 # The web server; docker-compose.yml names the other processes' commands.
-CMD ["sh", "-c", "exec daphne -v 0 -b 127.0.0.1 -p \"$PENCIL_PORT\" --proxy-headers llamasketch.asgi:application"]
+CMD ["sh", "-c", "exec daphne -v 0 -b 127.0.0.1 -p \"$PENCIL_PORT\" llamasketch.asgi:application"]
