@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from zlib_ng import zlib_ng
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = struct.Struct(">IIBBBBB")  # width, height, and the five of `_RGB`
 _RGB = (8, 2, 0, 0, 0)  # 8 bits a colour, red green blue, deflated, filtered, not interlaced
@@ -44,7 +46,8 @@ def png_keep(data: bytes) -> bytes | None:
 
     What it holds besides its pixels is left out. The answer is whole, as a decoder would find it:
     all checksums are right, and there is a row for each of its height, with a filter that exists.
-    Measured on a drawing of 512²: 1.5 ms, where decoding and encoding it takes 5.
+    Measured on drawings of 512²: 0.1 to 1.2 ms, where decoding and encoding one takes 5; with
+    Python's own zlib 1.8 to 2.6.
 
     Memory: the pixels'. The caller has looked at the size that the header names.
     """
@@ -79,11 +82,11 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
 
 def _is_whole(compressed: bytes, width: int, height: int) -> bool:
     row_bytes = 1 + width * _RGB_BYTES
-    inflater = zlib.decompressobj()
+    inflater = zlib_ng.decompressobj()
     try:
         # A byte more than there should be: that a stream has ended is only seen behind its end.
         rows = inflater.decompress(compressed, row_bytes * height + 1)
-    except zlib.error:
+    except zlib_ng.error:  # type: ignore[misc]  # its stubs call it an exception, not a class
         return False
     has_ended = inflater.eof and not inflater.unused_data
     return has_ended and len(rows) == row_bytes * height and max(rows[::row_bytes]) <= _FILTER_MAX
