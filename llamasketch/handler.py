@@ -37,16 +37,13 @@ class SyncHandler(ASGIHandler):
         # Reads files that are sent, and closes what a request has opened: a moment each.
         self._after = ThreadPoolExecutor(1, thread_name_prefix="after-request")
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request; one thread does for all what follows their answers.
 
-        Raises:
-            ValueError: it is no HTTP.
+        Not `__call__`: Sentry wraps that, and keeps one request's data from the next by it.
         """
-        if scope["type"] != "http":
-            raise ValueError(f"Only HTTP comes here, and this is {scope['type']}.")
         async with ThreadSensitiveContext(executor=self._after):
-            await self.handle(scope, receive, send)
+            await super().handle(scope, receive, send)
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
         """Build the chain for synchronous calls; `is_async` is Django's and says otherwise."""

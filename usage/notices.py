@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 # Chosen: a server that went without a word, or a tunnel that was cut, is found out this often.
 ASK_EVERY_S = 10.0
+SILENT_MS = 10_000  # what is sent and not even acknowledged for so long ends the connection
 RETRY_S = 2.0
 
 
@@ -48,12 +49,12 @@ def notices_hear(channel: str, hear: Callable[[], None], *, stop: threading.Even
 
 
 def _hear_one_connection(channel: str, hear: Callable[[], None], stop: threading.Event) -> None:
-    parameters = connection.get_connection_params()
+    parameters = {**connection.get_connection_params(), "tcp_user_timeout": SILENT_MS}
     with psycopg.connect(**parameters, autocommit=True) as listener:
         listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
         while not stop.is_set():
             for _ in listener.notifies(timeout=ASK_EVERY_S):
-                hear()
                 if stop.is_set():
                     return
+                hear()
             listener.execute("SELECT 1")

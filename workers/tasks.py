@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -36,20 +35,29 @@ log = structlog.get_logger(__name__)
 @shared_task(name=TASK_RUN)
 def run(job_id: str) -> None:
     """Run the next job, which need not be the one named, and wake another worker after it."""
-    if not _heard.forget(job_id):
+    if not _ears.forget(job_id):
         _run_next(lambda _claim: None)
 
 
 def run_heard() -> None:
-    """Run the next job, as `run` does, because of a notice; its message is still to come."""
+    """Run the next job, as `run` does, because of a notice; its message is still to come.
+
+    A batch gives one notice: where one job was claimed, another thread looks for the next.
+    """
+    _ears.begin()
     close_old_connections()
     try:
-        _run_next(_heard.note)
+        _run_next(_claimed_heard)
     except Exception:
         # As Celery does with a task's.
         log.exception("job not run")
     finally:
         close_old_connections()
+
+
+def _claimed_heard(claim: Claim) -> None:
+    _ears.note(job.id for _, job in claim.members)
+    _ears.claim_next()
 
 
 def _run_next(note: Callable[[Claim], None]) -> None:
@@ -60,25 +68,6 @@ def _run_next(note: Callable[[Claim], None]) -> None:
         note(claim)
         chores = attempt_run(claim)
     _go_on(chores)
-
-
-class _Heard:
-    """Jobs that were claimed before their messages came, which need nothing more then."""
-
-    def __init__(self) -> None:
-        self._job_ids: deque[str] = deque(maxlen=HEARD_MAX)
-        self._lock = threading.Lock()
-
-    def note(self, claim: Claim) -> None:
-        with self._lock:
-            self._job_ids.extend(str(job.id) for _, job in claim.members)
-
-    def forget(self, job_id: str) -> bool:
-        """Whether it is one of them; the next message for it is another wake-up."""
-        with self._lock, suppress(ValueError):
-            self._job_ids.remove(job_id)
-            return True
-        return False
 
 
 @shared_task(name=TASK_ADOPT)
@@ -122,6 +111,7 @@ def _go_on(chores: Iterable[Chore]) -> None:
 def _wake_next() -> None:
     for waiting in jobs_waiting(1):
         wake(waiting)
+        _ears.claim_next()  # which does not wait for a broker that is away
 
 
 TOLD_WITHIN_S = 0.02  # chosen: ten times what it takes; Redis may be away
@@ -132,9 +122,6 @@ FETCHED_WITHIN_S = 0.05
 # Threads that attempts leave to probes, canaries and the reconciler: if all were waiting for nodes,
 # nobody would notice that the nodes are gone.
 SPARE_THREADS = 3
-# Chosen: of some thousand jobs a minute, those of the seconds in which their messages come.
-HEARD_MAX = 256
-_heard = _Heard()
 _ears = Ears()
 _slots = threading.BoundedSemaphore(5)
 

@@ -52,7 +52,7 @@ def listening() -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-            " AND (query LIKE 'LISTEN%%' OR query = 'SELECT 1')"
+            " AND state = 'idle' AND (query LIKE 'LISTEN%%' OR query = 'SELECT 1')"
         )
         return [pid for (pid,) in cursor.fetchall()]
 

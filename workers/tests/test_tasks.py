@@ -88,8 +88,9 @@ def test_adopting_a_job_that_never_was_does_nothing() -> None:
 
 
 def test_a_job_that_was_heard_of_needs_no_message(
-    owner: User, submit: Submit, well: Simulator
+    owner: User, submit: Submit, well: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("workers.ears.REMEMBERED_S", 60.0)
     node_for(well)
     (first,) = submit(owner)
     run_heard()
@@ -108,8 +109,9 @@ def test_a_job_that_was_heard_of_needs_no_message(
 
 
 def test_variations_that_were_heard_of_need_no_messages(
-    owner: User, submit: Submit, well: Simulator
+    owner: User, submit: Submit, well: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("workers.ears.REMEMBERED_S", 60.0)
     node_for(well)
     jobs = submit(owner, count=3)
     run_heard()
@@ -152,13 +154,99 @@ def test_what_fails_when_a_notice_comes_is_logged(
     assert [log["event"] for log in logs] == ["job not run"]
 
 
+def handed_in_by(ears: Ears, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Open ears that hear nothing by themselves; what they have run is counted."""
+    runs: list[None] = []
+    monkeypatch.setattr("workers.ears.has_notices", lambda: True)
+    monkeypatch.setattr("workers.ears.notices_hear", lambda *_, **__: None)
+    ears.open(lambda: runs.append(None))
+    return runs
+
+
+def test_where_one_was_claimed_the_next_is_looked_for(
+    owner: User, submit: Submit, well: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ears = Ears()
+    monkeypatch.setattr(tasks, "_ears", ears)
+    runs = handed_in_by(ears, monkeypatch)
+    node_for(well)
+    submit(owner)
+
+    run_heard()
+    assert len(runs) == 1
+    run_heard()
+    assert len(runs) == 1  # there was none
+
+
+def test_after_an_attempt_what_waits_needs_no_broker(
+    owner: User, submit: Submit, well: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ears = Ears()
+    monkeypatch.setattr(tasks, "_ears", ears)
+    runs = handed_in_by(ears, monkeypatch)
+    node_for(well)
+    first, second = submit(owner)[0], submit(owner)[0]
+
+    run(str(first.id))
+    assert len(runs) == 1
+    run_heard()
+
+    second.refresh_from_db()
+    assert second.state == JobState.SUCCEEDED
+
+
+def test_notices_that_come_together_are_one_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    ears = Ears()
+    runs = handed_in_by(ears, monkeypatch)
+
+    ears.claim_next()
+    ears.claim_next()
+    assert len(runs) == 1
+
+    ears.begin()
+    ears.claim_next()
+    assert len(runs) == 2
+
+
+def test_ears_that_are_closed_have_nothing_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ears = Ears()
+    runs = handed_in_by(ears, monkeypatch)
+    ears.close()
+
+    ears.claim_next()
+
+    assert not runs
+
+
+def test_threads_that_have_ended_are_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    ears = Ears()
+    handed_in_by(ears, monkeypatch)
+
+    def run_nowhere() -> None:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    ears.open(run_nowhere)
+    ears.claim_next()
+
+
+def test_what_was_claimed_long_ago_is_another_wake_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    ears, job_id = Ears(), uuid4()
+    ears.note([job_id])
+    assert ears.forget(str(job_id))
+    assert not ears.forget(str(job_id))
+
+    ears.note([job_id])
+    monkeypatch.setattr("workers.ears.REMEMBERED_S", 0.0)
+    assert not ears.forget(str(job_id))
+
+
 @pytest.mark.postgres
 def test_an_accepted_job_is_heard_of(
     owner: User, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notices, "ASK_EVERY_S", 0.1)
     heard, ears = threading.Event(), Ears()
-    ears.open(heard.set)
+    ears.open(heard.set)  # which begins nothing
     try:
         ends_at = time.monotonic() + 30
         # Whoever does not listen yet does not hear.
@@ -174,8 +262,7 @@ def test_an_accepted_job_is_heard_of(
 
 def test_without_notices_there_is_nothing_to_hear(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.ears.has_notices", lambda: False)
-    before = threading.active_count()
 
     Ears().open(lambda: None)
 
-    assert threading.active_count() == before
+    assert "ears" not in {thread.name for thread in threading.enumerate()}
