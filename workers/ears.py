@@ -34,7 +34,7 @@ class Ears:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._run: Callable[[], object] | None = None
-        self._is_handed_in = False
+        self._is_handed_in = self._is_asked_again = False
         self._claimed: deque[tuple[float, str]] = deque(maxlen=REMEMBERED)
 
     def open(self, run: Callable[[], object]) -> None:
@@ -60,11 +60,12 @@ class Ears:
         """Have nothing more claimed."""
         self._stop.set()
         with self._lock:
-            self._run, self._is_handed_in = None, False
+            self._run, self._is_handed_in, self._is_asked_again = None, False, False
 
     def claim_next(self) -> None:
         """Have the next job claimed, unless somebody is about to. Does nothing when closed."""
         with self._lock:
+            self._is_asked_again = self._is_handed_in
             if self._run is None or self._is_handed_in:
                 return
             self._is_handed_in = True
@@ -74,10 +75,15 @@ class Ears:
                 self._is_handed_in = False
                 log.info("notice not followed")
 
-    def begin(self) -> None:
-        """Note that a claim begins: it may miss what is said from now on."""
+    def begin(self) -> bool:
+        """Note that a claim begins, which may miss what is said from now on.
+
+        Returns whether more than one was asked for meanwhile, so that there may be another job.
+        """
         with self._lock:
             self._is_handed_in = False
+            is_asked_again, self._is_asked_again = self._is_asked_again, False
+            return is_asked_again
 
     def note(self, job_ids: Iterable[UUID]) -> None:
         """Remember jobs that were claimed before their messages came."""

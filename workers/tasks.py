@@ -42,12 +42,13 @@ def run(job_id: str) -> None:
 def run_heard() -> None:
     """Run the next job, as `run` does, because of a notice; its message is still to come.
 
-    A batch gives one notice: where one job was claimed, another thread looks for the next.
+    Where there may be another, because several notices came or one for a whole batch, another
+    thread looks for it.
     """
-    _ears.begin()
+    is_one_of_several = _ears.begin()
     close_old_connections()
     try:
-        _run_next(_claimed_heard)
+        _run_next(partial(_claimed_heard, is_one_of_several=is_one_of_several))
     except Exception:
         # As Celery does with a task's.
         log.exception("job not run")
@@ -55,9 +56,10 @@ def run_heard() -> None:
         close_old_connections()
 
 
-def _claimed_heard(claim: Claim) -> None:
+def _claimed_heard(claim: Claim, *, is_one_of_several: bool) -> None:
     _ears.note(job.id for _, job in claim.members)
-    _ears.claim_next()
+    if is_one_of_several or claim.job.batch.size > len(claim.members):
+        _ears.claim_next()
 
 
 def _run_next(note: Callable[[Claim], None]) -> None:

@@ -170,12 +170,29 @@ def test_where_one_was_claimed_the_next_is_looked_for(
     monkeypatch.setattr(tasks, "_ears", ears)
     runs = handed_in_by(ears, monkeypatch)
     node_for(well)
+    submit(owner, count=6)
+
+    run_heard()
+    assert runs
+    runs.clear()
+    run_heard()
+    run_heard()
+
+    assert not Job.objects.exclude(state=JobState.SUCCEEDED).exists()
+
+
+def test_where_there_is_no_other_none_is_looked_for(
+    owner: User, submit: Submit, well: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ears = Ears()
+    monkeypatch.setattr(tasks, "_ears", ears)
+    runs = handed_in_by(ears, monkeypatch)
+    node_for(well)
     submit(owner)
 
     run_heard()
-    assert len(runs) == 1
-    run_heard()
-    assert len(runs) == 1  # there was none
+
+    assert not runs
 
 
 def test_after_an_attempt_what_waits_needs_no_broker(
@@ -200,12 +217,15 @@ def test_notices_that_come_together_are_one_claim(monkeypatch: pytest.MonkeyPatc
     runs = handed_in_by(ears, monkeypatch)
 
     ears.claim_next()
+    assert not ears.begin()
     ears.claim_next()
-    assert len(runs) == 1
-
-    ears.begin()
     ears.claim_next()
     assert len(runs) == 2
+
+    assert ears.begin()  # there may be a second job
+    ears.claim_next()
+    assert len(runs) == 3
+    assert not ears.begin()
 
 
 def test_ears_that_are_closed_have_nothing_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
