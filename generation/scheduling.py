@@ -149,7 +149,7 @@ def _busy() -> QuerySet[Job, Any]:
 
 
 def _held_query() -> QuerySet[Job, tuple[int, int, float, int]]:
-    """Prompts, not jobs: variations that were claimed together are one."""
+    """How many prompts each node holds; asked of nodes, it would read their past jobs too."""
     prompts = Cast(Count("prompt_id", distinct=True), FloatField())
     on_nodes = Job.objects.filter(state__in=ON_NODE).order_by().values("node_id")
     return on_nodes.annotate(lane=Value(_NO_LANE), prompts=prompts, weight=Value(0)).values_list(

@@ -42,7 +42,7 @@ def notice_jobs() -> list[Write]:
 def wake(*job_ids: UUID, task: str = TASK_RUN, are_noticed: bool = False) -> None:
     """Send a wake-up that names each job, soon; waits for a moment at most, and never fails.
 
-    `are_noticed`: `notice_jobs` was given, so that this is only for when nobody heard it.
+    `are_noticed`: workers know already where they can hear, and this is for when none of them did.
     """
     _sender.send(task, job_ids, wait_s=NOTICED_S if are_noticed and has_notices() else 0.0)
 

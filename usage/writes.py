@@ -45,8 +45,8 @@ def write_together(*writes: Write, last: str = "count(*)") -> list[int]:
     another makes. PostgreSQL gets them as one statement. All are kept or none where they are run
     inside a transaction; without one, PostgreSQL keeps all or none, SQLite each.
 
-    From PostgreSQL, `last` asks for something else of the last one's answer, an SQL aggregate; that
-    one may read `rows_of` one before it.
+    From PostgreSQL, `last` asks for something else of the last one's answer, an SQL aggregate; and
+    there each may read `rows_of` one before it.
     """
     if connections[writes[0].alias].vendor != "postgresql" or len(writes) == 1:
         return [write.run() for write in writes]

@@ -112,8 +112,8 @@ def _go_on(chores: Iterable[Chore]) -> None:
 
 def _wake_next() -> None:
     for waiting in jobs_waiting(1):
-        wake(waiting)
-        _ears.claim_next()  # which does not wait for a broker that is away
+        _ears.claim_next()  # which needs no broker
+        wake(waiting, are_noticed=True)
 
 
 TOLD_WITHIN_S = 0.02  # chosen: ten times what it takes; Redis may be away

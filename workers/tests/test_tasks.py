@@ -163,12 +163,17 @@ def handed_in_by(ears: Ears, monkeypatch: pytest.MonkeyPatch) -> list[None]:
     return runs
 
 
+def handed_in(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """`handed_in_by`, by the tasks' own ears."""
+    ears = Ears()
+    monkeypatch.setattr(tasks, "_ears", ears)
+    return handed_in_by(ears, monkeypatch)
+
+
 def test_where_one_was_claimed_the_next_is_looked_for(
     owner: User, submit: Submit, well: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ears = Ears()
-    monkeypatch.setattr(tasks, "_ears", ears)
-    runs = handed_in_by(ears, monkeypatch)
+    runs = handed_in(monkeypatch)
     node_for(well)
     submit(owner, count=6)
 
@@ -184,9 +189,7 @@ def test_where_one_was_claimed_the_next_is_looked_for(
 def test_where_there_is_no_other_none_is_looked_for(
     owner: User, submit: Submit, well: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ears = Ears()
-    monkeypatch.setattr(tasks, "_ears", ears)
-    runs = handed_in_by(ears, monkeypatch)
+    runs = handed_in(monkeypatch)
     node_for(well)
     submit(owner)
 
@@ -198,9 +201,7 @@ def test_where_there_is_no_other_none_is_looked_for(
 def test_after_an_attempt_what_waits_needs_no_broker(
     owner: User, submit: Submit, well: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ears = Ears()
-    monkeypatch.setattr(tasks, "_ears", ears)
-    runs = handed_in_by(ears, monkeypatch)
+    runs = handed_in(monkeypatch)
     node_for(well)
     first, second = submit(owner)[0], submit(owner)[0]
 
@@ -246,7 +247,12 @@ def test_threads_that_have_ended_are_no_fault(monkeypatch: pytest.MonkeyPatch) -
         raise RuntimeError("cannot schedule new futures after shutdown")
 
     ears.open(run_nowhere)
-    ears.claim_next()
+    with structlog.testing.capture_logs() as logs:
+        ears.claim_next()
+        ears.claim_next()
+
+    # Both were tried: the first is not taken for one that will begin.
+    assert [log["event"] for log in logs] == ["notice not followed"] * 2
 
 
 def test_what_was_claimed_long_ago_is_another_wake_up(monkeypatch: pytest.MonkeyPatch) -> None:
