@@ -135,10 +135,11 @@ class ComfyClient:
         content_type = _CONTENT_TYPES.get(name.rpartition(".")[2], "application/octet-stream")
 
         def upload() -> Reply:
-            files = {"image": (name, data, content_type)}
+            image = (name, data, content_type)
             try:
                 return self._transport.upload(
-                    "/upload/image", files=files, fields={"subfolder": subfolder, "type": "input"}
+                    "/upload/image",
+                    fields={"subfolder": subfolder, "type": "input", "image": image},
                 )
             except OutcomeUnknown as error:
                 raise NodeUnreachable(str(error)) from error
@@ -254,7 +255,7 @@ class ComfyClient:
         """
         params = {"filename": file.name, "subfolder": file.subfolder, "type": file.type}
         with self._transport.stream("/view", params=params) as (response, parts):
-            if response.status_code == 404:
+            if response.status == 404:
                 raise FileMissing("The server does not have the file, not yet or not any more.")
             return image_receive(response, parts, destination, max_bytes=max_bytes)
 
@@ -284,10 +285,10 @@ class ComfyClient:
         if is_early:
             params["early"] = "1"
         with self._transport.stream("/llamasketch/file", params=params) as (response, parts):
-            if response.status_code not in (202, 404, 405, 409):
+            if response.status not in (202, 404, 405, 409):
                 return image_receive(response, parts, destination, max_bytes=max_bytes)
             answer = answer_receive(parts)
-            if response.status_code in (404, 405):
+            if response.status in (404, 405):
                 raise FileMissing("The server does not know the file, or has no such route.")
         state = save_state_from_reply(JsonObject.parse(answer, where="file"))
         if state.state is SaveStatus.FAILED:

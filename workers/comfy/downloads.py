@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-import requests
+import urllib3
 
 from workers.comfy.errors import FileTooLarge, Refused, TruncatedFile
 from workers.comfy.images import ImageReceiver
@@ -21,7 +21,7 @@ class FetchedFile:
 
 
 def image_receive(
-    response: requests.Response,
+    response: urllib3.BaseHTTPResponse,
     parts: Iterator[bytes],
     destination: BinaryIO,
     *,
@@ -35,10 +35,10 @@ def image_receive(
         NodeUnreachable: it stopped in the middle.
         BadReply: it is no PNG, JPEG or WebP.
     """
-    if response.status_code != 200:
+    if response.status != 200:
         raise Refused(
-            f"The server refused the file (HTTP {response.status_code}).",
-            status=response.status_code,
+            f"The server refused the file (HTTP {response.status}).",
+            status=response.status,
         )
     announced = response.headers.get("Content-Length", "")
     expected = int(announced) if announced.isdecimal() else None

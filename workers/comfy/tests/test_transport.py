@@ -1,6 +1,7 @@
 """Failures of the network, and what each says about what was done."""
 
 import asyncio
+import base64
 import socket
 import threading
 from collections.abc import Callable
@@ -218,6 +219,18 @@ def test_proxies_of_the_environment_are_not_used(
     assert client.queue_remaining() == 0
     with client.follow(PROMPT):
         server.joined.get(timeout=WAIT_S)
+
+
+def test_a_name_a_password_and_a_path_in_the_address_are_used(server: FakeServer) -> None:
+    server.answer("GET", "/comfy/prompt", {"exec_info": {"queue_remaining": 0}})
+    address = server.base_url.replace("http://", "http://operator:p%40ss@")
+
+    with ComfyClient(f"{address}/comfy/") as client:
+        assert client.queue_remaining() == 0
+
+    (asked,) = server.requests_for("/comfy/prompt")
+    said = base64.b64encode(b"operator:p@ss").decode()
+    assert asked.headers["Authorization"] == f"Basic {said}"
 
 
 def test_a_server_that_takes_connections_and_says_nothing() -> None:
