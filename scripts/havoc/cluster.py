@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from scripts.launcher.command import tail_of
+from scripts.launcher.ports import HeldPorts
 from scripts.launcher.refusal import Refusal, StepFailed
-from scripts.launcher.run_dir import free_port
 
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 10.0
@@ -39,7 +39,8 @@ class Cluster:
         self._owner = _unprivileged()
         self.folder = Path(tempfile.mkdtemp(prefix="llamasketch-postgres-"))
         self.log = self.folder / "log"
-        self.port = free_port()
+        self._ports = HeldPorts()  # nobody takes it while the server is down
+        self.port = self._ports.take()
         self.url = f"postgres://{USER}@127.0.0.1:{self.port}/postgres"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -108,6 +109,7 @@ class Cluster:
 
     def remove(self) -> None:
         """Delete the cluster."""
+        self._ports.release()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
-from scripts.launcher.run_dir import free_port
+from scripts.launcher.ports import free_port
 
 CHUNK_BYTES = 65536
 CALL_WITHIN_S = 5.0

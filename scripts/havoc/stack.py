@@ -18,8 +18,9 @@ from scripts.havoc.plan import BROKER_WAYS, CUTTABLE_NODES, NODES, WORKERS
 from scripts.havoc.proxy import Proxy
 from scripts.launcher import services, valkey
 from scripts.launcher.places import ROOT
+from scripts.launcher.ports import HeldPorts
 from scripts.launcher.refusal import StepFailed
-from scripts.launcher.run_dir import born_at, free_port
+from scripts.launcher.run_dir import born_at
 from scripts.launcher.services import PYTHON, Ready
 from scripts.launcher.stop_signal import StopSignal
 from scripts.launcher.supervisor import Service, Supervisor
@@ -40,8 +41,9 @@ class Stack:
 
     def __init__(self, folder: Path, *, database_url: str) -> None:
         self.folder = folder
-        self.port, self.valkey_port = free_port(), free_port()
-        self.node_ports = {name: free_port() for name in NODES}
+        self._ports = HeldPorts()
+        self.port, self.valkey_port = self._ports.take(), self._ports.take()
+        self.node_ports = {name: self._ports.take() for name in NODES}
         self.proxy = Proxy()
         self._supervisor = Supervisor(self._environment(database_url), logs=folder / "logs")
         ways = {name: self.proxy.add(name, self.valkey_port) for name in BROKER_WAYS}
@@ -126,6 +128,7 @@ class Stack:
                 self.thaw(name)
         self._supervisor.stop()
         self.proxy.close()
+        self._ports.release()
 
     def manage(self, *command: str) -> str:
         """Run one of Django's commands; return what it printed.

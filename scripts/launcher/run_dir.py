@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from scripts.launcher.ports import HeldPorts, is_free
 from scripts.launcher.refusal import Refusal
 
 LEFTOVER_WITHIN_S = 5.0
@@ -63,9 +63,11 @@ class RunDir:
         """
         remembered = self._read("ports.json")
         chosen: dict[str, int] = {}
+        held = HeldPorts()  # or two could be given the same
         for name in names:
             last = remembered.get(name)
-            chosen[name] = last if isinstance(last, int) and _is_free(last) else free_port()
+            chosen[name] = last if isinstance(last, int) and is_free(last) else held.take()
+        held.release()
         self._write("ports.json", {**remembered, **chosen})
         return chosen
 
@@ -103,14 +105,6 @@ class RunDir:
         temporary.replace(self._path / name)
 
 
-def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def born_at(pid: int) -> str | None:
     """When a process began, in a form that can only be compared; None when there is none."""
     try:
@@ -125,13 +119,3 @@ def born_at(pid: int) -> str | None:
     # After the name, which may hold spaces: the state, and 19 fields later the birth in ticks.
     fields = status.rpartition(")")[2].split()
     return None if fields[0] in "ZX" else fields[19]
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

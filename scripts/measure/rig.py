@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scripts.havoc.accounts import accounts_make
 from scripts.launcher import services
-from scripts.launcher.run_dir import free_port
+from scripts.launcher.ports import free_port
 from scripts.launcher.stop_signal import StopSignal
 from tests.process.stack import Stack
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scripts.launcher.command import tail_of
+from scripts.launcher.ports import free_port
 from scripts.launcher.refusal import Refusal, StepFailed
-from scripts.launcher.run_dir import free_port
 from scripts.launcher.stop_signal import StopSignal
 
 READY_WITHIN_S = 60.0

@@ -14,8 +14,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from scripts.launcher.places import ROOT
+from scripts.launcher.ports import free_port
 from scripts.launcher.refusal import Interrupted
-from scripts.launcher.run_dir import free_port
 from scripts.launcher.services import web_service
 from tests.process.stack import Stack
 

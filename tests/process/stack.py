@@ -15,7 +15,7 @@ import requests
 
 from scripts.launcher import services, valkey
 from scripts.launcher.places import ROOT
-from scripts.launcher.run_dir import free_port
+from scripts.launcher.ports import HeldPorts
 from scripts.launcher.services import PYTHON, Ready
 from scripts.launcher.stop_signal import StopSignal
 from scripts.launcher.supervisor import Service, Supervisor
@@ -40,9 +40,10 @@ class Stack:
         simulator_options: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
-        self.port, self._valkey_port = free_port(), free_port()
+        self._ports = HeldPorts()
+        self.port, self._valkey_port = self._ports.take(), self._ports.take()
         names = (NODE, *(f"{NODE}-{number}" for number in range(2, nodes + 1)))
-        self._node_ports = {name: free_port() for name in names}
+        self._node_ports = {name: self._ports.take() for name in names}
         self._worker_name = f"worker-{self.port}@llamasketch"
         kept = {name: text for name, text in os.environ.items() if not name.startswith("PENCIL_")}
         self.environment = {
@@ -81,8 +82,8 @@ class Stack:
         }
 
     def __enter__(self) -> Stack:
-        self.manage("migrate", "--no-input", "-v", "0")
         try:
+            self.manage("migrate", "--no-input", "-v", "0")
             for ready in self._ready.values():
                 self.supervisor.start(ready.service)
             self.supervisor.start(self._worker)
@@ -91,7 +92,7 @@ class Stack:
                 questions |= {"worker": ping.answers, "beat": ping.beat_answers}
                 self._wait(questions)
         except BaseException:
-            self.supervisor.stop()
+            self._stop()
             raise
         return self
 
@@ -101,7 +102,7 @@ class Stack:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.supervisor.stop()
+        self._stop()
 
     def wait_for_death(self, name: str) -> None:
         """Wait until a process has ended by itself."""
@@ -231,6 +232,10 @@ class Stack:
         """The prompts that a node works on or has waiting, as its own queue says."""
         queue = requests.get(f"{self.node_url(node)}/queue", timeout=5).json()
         return {entry[1] for part in ("queue_running", "queue_pending") for entry in queue[part]}
+
+    def _stop(self) -> None:
+        self.supervisor.stop()
+        self._ports.release()
 
     @property
     def _worker(self) -> Service:

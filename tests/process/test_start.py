@@ -17,7 +17,8 @@ import pytest
 import requests
 
 from scripts.launcher.places import ROOT
-from scripts.launcher.run_dir import born_at, free_port
+from scripts.launcher.ports import free_port
+from scripts.launcher.run_dir import born_at
 from scripts.launcher.services import simulator_service
 from scripts.launcher.stop_signal import StopSignal
 from scripts.launcher.supervisor import Supervisor

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from scripts.launcher import preflight
+from scripts.launcher.ports import free_port
 from scripts.launcher.refusal import Refusal
-from scripts.launcher.run_dir import free_port
 
 
 class _Comfyui(http.server.BaseHTTPRequestHandler):
