@@ -14,18 +14,17 @@ from contextlib import ExitStack
 from typing import Any
 from uuid import UUID, uuid4
 
-import requests
+import urllib3
 from websockets.sync.client import connect
 
 from scripts.measure.orders import DONE_WITHIN_S, Made, NotMade, Order
-from scripts.measure.session import session_open
+from scripts.measure.session import ANSWER_WITHIN_S, Fields, Session
 from workers.workflows.abilities import STOCK
 from workers.workflows.build import graph_build
 from workers.workflows.order import Order as GraphOrder
 from workers.workflows.order import Workflow
 
 FOLDER = "bench"
-ANSWER_WITHIN_S = 30.0
 _FEATURES = {"type": "feature_flags", "data": {"supports_preview_metadata": True}}
 Graph = dict[str, dict[str, Any]]
 
@@ -53,9 +52,8 @@ class BareClient:
     """
 
     def __init__(self, url: str, *, change: Callable[[Graph], None] = lambda _graph: None) -> None:
-        self._url = url
         self._change = change
-        self._session = session_open()
+        self._session = Session(url)
         self._client_id = uuid4().hex
         self._sent: dict[str, tuple[Order, float]] = {}
         self._files: dict[str, dict[str, str]] = {}
@@ -78,11 +76,11 @@ class BareClient:
         asked_at = time.time()
         prompt_id = uuid4()
         name = hashlib.sha256(order.sketch).hexdigest() + ".png"
-        reference = upload(self._session, self._url, order.sketch, name=name)
+        reference = upload(self._session, order.sketch, name=name)
         graph = graph_of(order, prompt_id, reference)
         self._change(graph)
         self._sent[str(prompt_id)] = (order, asked_at)
-        submit(self._session, self._url, graph, prompt_id, client_id=self._client_id)
+        submit(self._session, graph, prompt_id, client_id=self._client_id)
 
     def take(self) -> Made:
         """Listen until a prompt of ours has succeeded, and fetch its file."""
@@ -99,7 +97,7 @@ class BareClient:
                 self._files[prompt_id] = said["data"]["output"]["images"][0]
             elif said["type"] == "execution_success":
                 order, asked_at = self._sent.pop(prompt_id)
-                image = fetch(self._session, self._url, self._files.pop(prompt_id))
+                image = fetch(self._session, self._files.pop(prompt_id))
                 return Made(order, UUID(prompt_id), asked_at, time.time(), image)
             elif said["type"] in {"execution_error", "execution_interrupted"}:
                 raise NotMade(f"The node says {said['type']}.")
@@ -111,24 +109,19 @@ class BareClient:
         self._session.close()
 
 
-def upload(
-    session: requests.Session, url: str, sketch: bytes, *, name: str, overwrite: bool = False
-) -> str:
+def upload(session: Session, sketch: bytes, *, name: str, overwrite: bool = False) -> str:
     """Upload a sketch; return what LoadImage takes."""
-    fields = {"subfolder": FOLDER, "type": "input", **({"overwrite": "true"} if overwrite else {})}
-    answer = session.post(
-        f"{url}/upload/image",
-        files={"image": (name, sketch, "image/png")},
-        data=fields,
-        timeout=ANSWER_WITHIN_S,
-    )
-    stored = _answered(answer).json()
+    fields: Fields = {
+        "subfolder": FOLDER,
+        "type": "input",
+        **({"overwrite": "true"} if overwrite else {}),
+        "image": (name, sketch, "image/png"),
+    }
+    stored = _answered(session.post_form("/upload/image", fields)).json()
     return f"{stored['subfolder']}/{stored['name']}"
 
 
-def submit(
-    session: requests.Session, url: str, graph: Graph, prompt_id: UUID, *, client_id: str
-) -> None:
+def submit(session: Session, graph: Graph, prompt_id: UUID, *, client_id: str) -> None:
     """Queue a graph, with the previews that the platform asks for."""
     body = {
         "prompt": graph,
@@ -136,16 +129,16 @@ def submit(
         "client_id": client_id,
         "extra_data": {"preview_method": "latent2rgb"},
     }
-    _answered(session.post(f"{url}/prompt", json=body, timeout=ANSWER_WITHIN_S))
+    _answered(session.post_json("/prompt", body))
 
 
-def fetch(session: requests.Session, url: str, file: dict[str, str]) -> bytes:
+def fetch(session: Session, file: dict[str, str]) -> bytes:
     """Fetch an output's bytes."""
     params = {name: file[name] for name in ("filename", "subfolder", "type")}
-    return _answered(session.get(f"{url}/view", params=params, timeout=ANSWER_WITHIN_S)).content
+    return _answered(session.get("/view", params=params)).data
 
 
-def _answered(answer: requests.Response) -> requests.Response:
-    if answer.status_code != 200:
-        raise NotMade(f"The node answers {answer.status_code}: {answer.text[:300]}")
+def _answered(answer: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPResponse:
+    if answer.status != 200:
+        raise NotMade(f"The node answers {answer.status}: {answer.data[:300]!r}")
     return answer

@@ -18,9 +18,8 @@ from websockets.sync.client import connect
 
 from generation.params import prompt_id_for
 from scripts.measure.orders import DONE_WITHIN_S, Made, NotMade, Order
-from scripts.measure.session import session_open
+from scripts.measure.session import ANSWER_WITHIN_S, Session
 
-ANSWER_WITHIN_S = 30.0
 TERMINAL = frozenset({"job.succeeded", "job.failed", "job.cancelled"})
 ANSWERED = "answered"
 
@@ -29,10 +28,8 @@ class Caller:
     """One user's program; a thread reads the socket, so that moments are those of arrival."""
 
     def __init__(self, address: str, token: str) -> None:
-        self._address = address
-        self._session = session_open()
         headers = {"Authorization": f"Bearer {token}"}
-        self._session.headers.update(headers)
+        self._session = Session(address, headers=headers)
         self._sent: dict[str, tuple[Order, float]] = {}
         self._moments: dict[str, dict[str, float]] = defaultdict(dict)
         self._ended: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -68,11 +65,9 @@ class Caller:
             "height": order.side_px,
             "count": count,
         }
-        answer = self._session.post(
-            f"{self._address}/api/generate", json=body, timeout=ANSWER_WITHIN_S
-        )
-        if answer.status_code != 202:
-            raise NotMade(f"The platform answers {answer.status_code}: {answer.text[:300]}")
+        answer = self._session.post_json("/api/generate", body)
+        if answer.status != 202:
+            raise NotMade(f"The platform answers {answer.status}: {answer.data[:300]!r}")
         answered_at = time.time()
         for job in answer.json()["jobs"]:
             self._sent[job["id"]] = (order, asked_at)
@@ -88,15 +83,15 @@ class Caller:
         if event["type"] != "job.succeeded":
             raise NotMade(f"A job ended as {job['state']}: {job['error']}")
         order, asked_at = self._sent.pop(job["id"])
-        answer = self._session.get(self._address + job["images"][0]["url"], timeout=ANSWER_WITHIN_S)
+        answer = self._session.get(job["images"][0]["url"])
         done_at = time.time()
-        if answer.status_code != 200:
-            raise NotMade(f"The platform answers {answer.status_code} for an image.")
+        if answer.status != 200:
+            raise NotMade(f"The platform answers {answer.status} for an image.")
         moments = self._moments.pop(job["id"])
         # Nothing was tried again, or the job would have no first attempt that succeeded.
         prompt_id = prompt_id_for(UUID(job["id"]), 1)
         ended_at = datetime.fromisoformat(job["finished_at"]).timestamp()
-        return Made(order, prompt_id, asked_at, done_at, answer.content, moments, ended_at)
+        return Made(order, prompt_id, asked_at, done_at, answer.data, moments, ended_at)
 
     def close(self) -> None:
         """Hang up."""
