@@ -54,18 +54,23 @@ def saves_handler(saver: ImageSaver) -> Handler:
 def file_handler(saver: ImageSaver) -> Handler:
     """Make the handler that gives a file.
 
-    It knows the files that this saver has written, by the names that were promised, and looks for
-    nothing on the disk: no name leads anywhere else.
+    It knows the files of this saver by the names that were promised, and looks for nothing on the
+    disk: no name leads anywhere else. A file that is encoded is given from memory, without waiting
+    for this machine's disk.
     """
 
     async def file(request: web.Request) -> web.Response:
         subfolder, name, wait_s = _asked_for(request)
         is_early = request.query.get("early") == "1"
-        state = await _settled(saver, subfolder, name, wait_s=wait_s, is_early=is_early)
+        state = await _settled(
+            saver, subfolder, name, wait_s=wait_s, is_early=is_early, is_here=_has_bytes
+        )
         if state is None:
             return _told(404, "unknown")
         if state.state == "failed":
             return _told(409, "failed", error=state.error)
+        if state.data is not None:
+            return web.Response(body=state.data, content_type=_type_of(name))
         if state.path is None:
             return _told(202, "waiting")
         loop = asyncio.get_running_loop()
@@ -77,7 +82,7 @@ def file_handler(saver: ImageSaver) -> Handler:
                 data = await loop.run_in_executor(None, state.path.read_bytes)
         except FileNotFoundError:  # somebody has tidied up
             return _told(404, "unknown")
-        return web.Response(body=data, content_type=CONTENT_TYPES[state.path.suffix[1:]])
+        return web.Response(body=data, content_type=_type_of(name))
 
     return file
 
@@ -100,10 +105,24 @@ def routes_register(saver: ImageSaver) -> bool:
     return True
 
 
+def _is_told(state: SaveState) -> bool:
+    return state.state != "waiting"
+
+
+def _has_bytes(state: SaveState) -> bool:
+    return state.data is not None or _is_told(state)
+
+
 async def _settled(
-    saver: ImageSaver, subfolder: str, name: str, *, wait_s: float, is_early: bool = False
+    saver: ImageSaver,
+    subfolder: str,
+    name: str,
+    *,
+    wait_s: float,
+    is_early: bool = False,
+    is_here: Callable[[SaveState], bool] = _is_told,
 ) -> SaveState | None:
-    """Wait, but not longer than `wait_s`, while a file is promised and neither there nor failed.
+    """Wait, but not longer than `wait_s`, while a file is promised and not here, nor failed.
 
     `is_early`: while it is not promised, too. Returns where it stands then; None for a file that is
     not known.
@@ -120,7 +139,7 @@ async def _settled(
             changed.clear()
             state = saver.states(subfolder).get(name)
             left_s = deadline - loop.time()
-            is_settled = not is_early if state is None else state.state != "waiting"
+            is_settled = not is_early if state is None else is_here(state)
             if is_settled or left_s <= 0:
                 return state
             with suppress(asyncio.TimeoutError):  # not the built-in one in Python 3.10
@@ -141,6 +160,10 @@ def _seconds(text: str) -> float:
     except ValueError:
         return 0.0
     return min(max(seconds, 0.0), WAIT_MAX_S) if seconds == seconds else 0.0
+
+
+def _type_of(name: str) -> str:
+    return CONTENT_TYPES[name.rpartition(".")[2]]
 
 
 def _told(status: int, state: str, **more: str) -> web.Response:

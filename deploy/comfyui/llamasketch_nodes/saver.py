@@ -128,6 +128,7 @@ class ImageSaver:
         def save_one() -> None:
             try:
                 data = self._encode(pixels, image_format=image_format, quality=quality)
+                self._table.note(target.subfolder, name, SaveState("waiting", data=data))
                 write_whole(path, data)
             except Exception as error:  # noqa: BLE001 - whatever it was, somebody waits for the file
                 reason = _reason(error)

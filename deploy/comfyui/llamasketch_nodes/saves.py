@@ -22,12 +22,14 @@ _FOLDERS_MAX = 1024  # chosen: hours of work of one machine, in well under a meg
 class SaveState:
     """Where one file stands. `error` says why it failed, without a path.
 
-    `path` is where a written file lies on this machine; it is told to nobody.
+    `data` is the whole file while it waits to be written, `path` is where it lies on this machine
+    from then on; that is told to nobody.
     """
 
     state: SaveWord
     error: str = ""
     path: Path | None = field(default=None, compare=False, repr=False)
+    data: bytes | None = field(default=None, compare=False, repr=False)
 
 
 class SaveTable:

@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from deploy.comfyui.llamasketch_nodes.routes import FILE_PATH, SAVES_PATH, routes_register
-from deploy.comfyui.llamasketch_nodes.saver import ImageSaver
+from deploy.comfyui.llamasketch_nodes.saver import ImageSaver, write_whole
 from deploy.comfyui.tests.fakes import PATIENCE_S, picture, until
 
 
@@ -144,11 +144,37 @@ def test_any_other_answer_comes_at_once_or_when_the_time_is_over(
 
 
 @pytest.mark.parametrize("subfolder", ["a", "/a/", "\\a"])
-def test_a_file_is_given_as_soon_as_it_is_written(promised: Promised, subfolder: str) -> None:
+def test_a_file_is_given_as_soon_as_it_is_there(promised: Promised, subfolder: str) -> None:
     threading.Timer(0.2, promised.gate.opened.set).start()
 
     assert promised.ask(subfolder, wait_s="60") == (200, b"whole")
     assert promised.ask(subfolder, wait_s="") == (200, b"whole")
+
+
+def test_a_file_is_given_before_the_disk_has_it(
+    promised: Promised, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = threading.Event()
+
+    def slow(path: Path, data: bytes) -> None:
+        assert disk.wait(PATIENCE_S)
+        write_whole(path, data)
+
+    monkeypatch.setattr("deploy.comfyui.llamasketch_nodes.saver.write_whole", slow)
+    promised.gate.opened.set()
+
+    assert promised.ask(wait_s="60") == (200, b"whole")
+    assert asyncio.run(_answer(promised.route, "a")) == {
+        "files": {promised.name: {"state": "waiting", "error": ""}}
+    }
+    assert not promised.path.exists()
+
+    disk.set()
+    asked = _answer(promised.route, "a", f"&name={promised.name}&wait_s=60")
+    assert asyncio.run(asyncio.wait_for(asked, PATIENCE_S)) == {
+        "files": {promised.name: {"state": "written", "error": ""}}
+    }
+    assert promised.ask(wait_s="60") == (200, b"whole") == (200, promised.path.read_bytes())
 
 
 @dataclass(frozen=True)
@@ -189,7 +215,9 @@ def test_who_asks_early_is_given_a_file_that_is_promised_meanwhile(expected: Exp
 
     assert was_held
     assert status == 200
-    assert body == (expected.root / "a" / expected.name).read_bytes()
+    path = expected.root / "a" / expected.name
+    until(path.exists)
+    assert body == path.read_bytes()
 
 
 def test_who_asks_early_is_not_given_another_file(expected: Expected) -> None:
@@ -251,7 +279,8 @@ def test_a_file_that_never_comes_is_told_with_its_reason(promised: Promised) -> 
 
 def test_a_file_that_is_gone_from_the_disk_is_unknown(promised: Promised) -> None:
     promised.gate.opened.set()
-    assert promised.ask()[0] == 200
+    asked = _answer(promised.route, "a", f"&name={promised.name}&wait_s=60")
+    asyncio.run(asyncio.wait_for(asked, PATIENCE_S))
     promised.path.unlink()
 
     status, body = promised.ask()
@@ -313,7 +342,9 @@ def test_a_file_has_the_type_of_its_format(
     response = asyncio.run(_response(route, "a", f"&name={file.name}&wait_s=9"))
 
     assert response.content_type == content_type
-    assert response.body == (tmp_path / "a" / file.name).read_bytes()
+    path = tmp_path / "a" / file.name
+    until(path.exists)
+    assert response.body == path.read_bytes()
 
 
 def test_without_a_server_there_is_no_route_and_no_error(
