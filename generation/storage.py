@@ -45,9 +45,14 @@ def sketch_digest(name: str) -> str:
     return Path(name).stem
 
 
+def image_folder(job_id: UUID) -> str:
+    """Where a job's images are."""
+    return f"images/{job_id.hex[:2]}/{job_id}"
+
+
 def image_name(job_id: UUID, attempt: int, index: int, *, suffix: str) -> str:
     """The name of an image that one attempt of a job made; `suffix` without the dot."""
-    return f"images/{job_id.hex[:2]}/{job_id}/{attempt}-{index}.{suffix}"
+    return f"{image_folder(job_id)}/{attempt}-{index}.{suffix}"
 
 
 def blob_path(name: str) -> Path:
@@ -70,20 +75,53 @@ def blob_write(name: str, data: bytes) -> None:
     Raises:
         OSError: the disk is full or cannot be written; nothing is left behind.
     """
-    path = blob_path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=TEMPORARY_SUFFIX)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
+    BlobDraft(str(Path(name).parent)).keep(name, data)
+
+
+class BlobDraft:
+    """A blob that is about to come: its folder and a temporary file in it are there already.
+
+    Making these takes longer than writing the bytes, and whoever knows that some will come can have
+    it done before. To be kept or discarded, once; one whose process dies is swept.
+    """
+
+    def __init__(self, folder: str) -> None:
+        """Make them.
+
+        Raises:
+            OSError: the disk is full or cannot be written.
+        """
+        self._folder = blob_path(folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=self._folder, suffix=TEMPORARY_SUFFIX)
+        self._file, self._temporary = os.fdopen(descriptor, "wb"), Path(temporary)
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Write the blob under a name in the folder, as `blob_write` does.
+
+        Raises:
+            OSError: the disk is full or cannot be written; nothing is left behind.
+        """
+        path = blob_path(name)
+        if path.parent != self._folder:
+            raise ValueError(f"{name} is not in {self._folder.name}.")
+        try:
+            with self._file as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            self._temporary.replace(path)
+        except BaseException:
+            self.discard()
+            raise
+        _sync_directory(self._folder)
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        with suppress(OSError):
+            self._file.close()
         with suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
-    _sync_directory(path.parent)
+            self._temporary.unlink()
 
 
 def blob_delete(name: str) -> None:

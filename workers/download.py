@@ -1,7 +1,8 @@
 """A download: one file of a prompt, from its node into storage, whole and looked at.
 
 What will lie there can be told as soon as the bytes have arrived. Decoding them, to look at them,
-and bringing them to the disk go on side by side, and beside what the caller does meanwhile.
+and bringing them to the disk go on side by side, and beside what the caller does meanwhile. The
+place on the disk is made while the node still works.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
@@ -20,7 +22,7 @@ import structlog
 from generation.exceptions import InvalidImage
 from generation.images import Decoded, image_check, is_blank
 from generation.models import Job
-from generation.storage import blob_write, image_name
+from generation.storage import BlobDraft, blob_write, image_folder, image_name
 from workers.comfy.client import ComfyClient
 from workers.comfy.downloads import FetchedFile
 from workers.comfy.errors import (
@@ -49,8 +51,8 @@ WRITTEN_WITHIN_S, WAITING_MAX_S, WAITING_PAUSE_S = 2.5, 60.0, 0.02
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 SETTLED_WITHIN_S = 0.2  # chosen: some disks' worst; rows are locked meanwhile
 
-# Each waits for the disk most of its time.
-_writing = ThreadPoolExecutor(16, thread_name_prefix="images")
+# Decoding lets other threads run.
+_looking = ThreadPoolExecutor(16, thread_name_prefix="images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Download:
         self._named = threading.Event()
         self._over = threading.Event()
         self._writing = threading.Lock()
+        self._draft: BlobDraft | None = None
 
     @property
     def is_named(self) -> bool:
@@ -148,12 +151,17 @@ class Download:
             raise Unsettled
 
     def _bring(self) -> Fetched:
+        with suppress(OSError):  # it is tried again with the bytes
+            self._draft = BlobDraft(image_folder(self._job.id))
         try:
             return self._come_early() or self._come_named()
         except BaseException as error:
             if not self.arrived.done():
                 self.arrived.set_exception(error)
             raise
+        finally:
+            if self._draft is not None:
+                self._draft.discard()
 
     def _come_early(self) -> Fetched | None:
         """Take the file once it is written, before anybody says so; None once it is named."""
@@ -246,14 +254,15 @@ class Download:
         buffer = io.BytesIO()
         fetched = fetch(self._file, buffer, max_bytes=IMAGE_BYTES_MAX)
         data, file = buffer.getvalue(), self._arrive(fetched)
-        keeping = _writing.submit(self._keep, file.name, data)
-        try:
-            params = self._job.parameters
-            image = image_check(data, width=params.width, height=params.height)
-            is_bad = is_blank(image.pixels)
-        finally:
-            is_kept = keeping.result()
+        looking = _looking.submit(self._look, data)
+        is_kept = self._keep(file.name, data)
+        image, is_bad = looking.result()
         return Fetched(file, image, is_bad, is_kept)
+
+    def _look(self, data: bytes) -> tuple[Decoded, bool]:
+        params = self._job.parameters
+        image = image_check(data, width=params.width, height=params.height)
+        return image, is_blank(image.pixels)
 
     def _arrive(self, fetched: FetchedFile) -> Arrived:
         name = partial(image_name, self._job.id, self._job.attempt, 0)
@@ -271,8 +280,12 @@ class Download:
         with self._writing:
             if self._over.is_set():  # another file may be written under this name by now
                 return False
+            draft, self._draft = self._draft, None
             try:
-                blob_write(name, data)
+                if draft is None:
+                    blob_write(name, data)
+                else:
+                    draft.keep(name, data)
             except OSError as error:  # the saver tries for longer
                 log.warning("image not written", problem=str(error))
                 return False

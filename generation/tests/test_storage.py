@@ -14,6 +14,7 @@ from pytest_django import Settings
 from generation.storage import (
     TEMPORARY_LIFE,
     TEMPORARY_SUFFIX,
+    BlobDraft,
     blob_delete,
     blob_path,
     blob_read,
@@ -92,6 +93,34 @@ def test_a_storage_that_cannot_be_written_says_so(tmp_path: Path, settings: Sett
 
     with pytest.raises(OSError, match="file"):
         blob_write("a.bin", b"data")
+
+
+def test_a_draft_has_its_place_on_the_disk_before_its_bytes(media: Path) -> None:
+    draft = BlobDraft("a/b")
+    (place,) = files_in(media)
+    assert place.parent == media / "a" / "b"
+    assert place.suffix == TEMPORARY_SUFFIX
+
+    draft.keep("a/b/c.bin", b"data")
+
+    assert blob_read("a/b/c.bin") == b"data"
+    assert files_in(media) == [media / "a" / "b" / "c.bin"]
+
+
+def test_a_discarded_draft_leaves_nothing(media: Path) -> None:
+    BlobDraft("a").discard()
+
+    assert files_in(media) == []
+
+
+def test_a_draft_is_kept_in_its_own_folder_alone(media: Path) -> None:
+    draft = BlobDraft("a")
+
+    with pytest.raises(ValueError, match="not in a"):
+        draft.keep("b/c.bin", b"data")
+
+    draft.discard()
+    assert files_in(media) == []
 
 
 def test_deleting_twice_does_no_harm() -> None:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from generation.models import Job
-from generation.storage import blob_path, blob_read, blob_write
+from generation.storage import BlobDraft, blob_path, blob_read, image_folder
 from usage.models import User
 from workers.canary import abilities_ask
 from workers.comfy.client import ComfyClient, Graph
@@ -343,10 +343,11 @@ def test_a_blank_image_is_not_settled(start: Start, begin: Begin, jobs: list[Job
 def test_an_image_that_could_not_be_kept_is_not_settled(
     start: Start, begin: Begin, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(name: str, data: bytes) -> None:
+    def full(draft: BlobDraft, _name: str, _data: bytes) -> None:
+        draft.discard()
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("workers.download.blob_write", full)
+    monkeypatch.setattr(BlobDraft, "keep", full)
     download, file = arrived_from(start(), begin, jobs[0])
 
     with pytest.raises(Unsettled):
@@ -382,17 +383,54 @@ def test_an_image_of_another_size_is_not_settled(
     assert isinstance(download.coming.exception(), Failure)
 
 
+@pytest.mark.usefixtures("patient")
+def test_an_image_is_kept_where_there_was_no_room_before_it_came(
+    start: Start, begin: Begin, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_draft, tries = BlobDraft.__init__, iter((True, False))
+
+    def full_at_first(draft: BlobDraft, folder: str) -> None:
+        if next(tries):
+            raise OSError("No space left on device")
+        begin_draft(draft, folder)
+
+    monkeypatch.setattr(BlobDraft, "__init__", full_at_first)
+    download, file = arrived_from(start(), begin, jobs[0])
+
+    download.settle(file)
+    assert len(blob_read(file.name)) == file.size_bytes
+
+
+def test_a_file_that_never_comes_leaves_nothing_on_the_disk(
+    start: Start, begin: Begin, jobs: list[Job]
+) -> None:
+    download = begin(start(), foretold(uuid4())[0], jobs[0])
+    folder = blob_path(image_folder(jobs[0].id))
+    ends_at = time.monotonic() + PATIENCE_S
+    while not list(folder.glob("*")):  # the place for it is there
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
+
+    download.stop()
+    with pytest.raises(Failure):
+        download.coming.result(PATIENCE_S)
+
+    assert list(folder.glob("*")) == []
+
+
 def test_an_image_that_takes_long_to_keep_is_settled_later(
     start: Start, begin: Begin, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.download.SETTLED_WITHIN_S", 0.05)
     disk_answers = threading.Event()
 
-    def slow(name: str, data: bytes) -> None:
-        assert disk_answers.wait(PATIENCE_S)
-        blob_write(name, data)
+    keep = BlobDraft.keep
 
-    monkeypatch.setattr("workers.download.blob_write", slow)
+    def slow(draft: BlobDraft, name: str, data: bytes) -> None:
+        assert disk_answers.wait(PATIENCE_S)
+        keep(draft, name, data)
+
+    monkeypatch.setattr(BlobDraft, "keep", slow)
     download, file = arrived_from(start(), begin, jobs[0])
 
     with pytest.raises(Unsettled):
