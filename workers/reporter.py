@@ -17,6 +17,7 @@ from workers.comfy.protocol import (
     Progress,
     Reconnected,
     Started,
+    Succeeded,
 )
 from workers.members import Members
 
@@ -31,12 +32,15 @@ class Reporter:
         has_started: the node has begun.
         has_lost_events: the socket broke; events of this prompt may never come again.
         files: what the node has named so far.
+        execution_s: how long it worked, by its clock; None until it has told that all went well.
     """
 
     def __init__(self, members: Members, *, steps: int) -> None:
         self.has_started = False
         self.has_lost_events = False
         self.files: list[OutputFile] = []
+        self.execution_s: float | None = None
+        self._started_ms: float | None = None
         self._members = members
         self._step = 0
         self._steps = max(1, steps)
@@ -61,8 +65,12 @@ class Reporter:
         match event:
             case None:
                 pass
-            case Started():
+            case Started(at_ms=at_ms):
                 self.has_started = True
+                self._started_ms = at_ms
+            case Succeeded(at_ms=at_ms):
+                if at_ms is not None and self._started_ms is not None:
+                    self.execution_s = max(0.0, (at_ms - self._started_ms) / 1000)
             case Progress(step=step, steps=steps):
                 self.has_started = True
                 self._step, self._steps = step, max(1, steps)

@@ -43,17 +43,20 @@ def image_succeed(
     execution_s: float | None,
     method: str,
     within_s: float,
+    confirm: Callable[[], None] = lambda: None,
 ) -> Job | None:
     """End a job well while its image is looked at and kept; all is written, or nothing.
 
-    Waits `within_s` for the image's bytes, with the job's row locked. None where it takes longer to
-    have them in storage and known to be good, and where the job is not ours any more.
+    Waits `within_s` for the image's bytes, with the job's row locked. `confirm` raises Unsettled
+    where the job is not to end like this after all. None then, where it takes longer to have the
+    image in storage and known to be good, and where the job is not ours any more.
     """
 
     def images() -> Iterator[StoredImage]:
         yield image_foreseen(download.arrive(within_s), job, method=method)
 
     def settle() -> None:
+        confirm()
         download.settle(download.arrive(within_s))
 
     try:

@@ -12,7 +12,8 @@ grow) and parse to None; malformed ones raise BadReply.
 
 import json
 import struct
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from workers.comfy.errors import BadReply
@@ -41,7 +42,9 @@ class OutputFile:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The execution thread has taken the prompt up."""
+    """The execution thread has taken the prompt up, at a moment of the server's clock in ms."""
+
+    at_ms: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,13 @@ class OutputReady:
 
 
 @dataclass(frozen=True, slots=True)
+class Succeeded:
+    """All graph nodes are done, at a moment of the server's clock in ms; the record comes next."""
+
+    at_ms: float | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The prompt has ended, one way or another, and the server's record of it says how."""
 
@@ -83,7 +93,9 @@ class Reconnected:
     """There is a socket again, and events may have been missed: ask for the verdict now."""
 
 
-PromptEvent = Started | Progress | Preview | OutputReady | Finished | Disconnected | Reconnected
+PromptEvent = (
+    Started | Progress | Preview | OutputReady | Succeeded | Finished | Disconnected | Reconnected
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +216,19 @@ def _executed(data: JsonObject) -> PromptEvent | None:
     return OutputReady(files) if files else None
 
 
-def _started(_data: JsonObject) -> PromptEvent:
-    return Started()
+def _started(data: JsonObject) -> PromptEvent:
+    return Started(_moment(data))
+
+
+def _succeeded(data: JsonObject) -> PromptEvent:
+    return Succeeded(_moment(data))
+
+
+def _moment(data: JsonObject) -> float | None:
+    # An event without one tells all the same what has happened.
+    with suppress(BadReply):
+        return data.number("timestamp")
+    return None
 
 
 def _alive(_data: JsonObject) -> None:
@@ -218,7 +241,7 @@ _PARSERS: dict[str, Any] = {
     "executing": _executing,
     "progress": _progress,
     "executed": _executed,
-    "execution_success": _alive,
+    "execution_success": _succeeded,
     "execution_error": _alive,
     "execution_interrupted": _alive,
 }

@@ -32,6 +32,7 @@ from workers.comfy.protocol import (
     PromptEvent,
     Reconnected,
     Started,
+    Succeeded,
 )
 from workers.comfy.records import PromptErrorKind, PromptStatus, Verdict
 from workers.comfy.tests.fake_server import WAIT_S
@@ -182,6 +183,7 @@ def test_a_prompts_whole_way(simulator: Simulator) -> None:
         Started(),
         *[Progress(step, 3, "12") for step in (1, 2, 3)],
         OutputReady(verdict.files),
+        Succeeded(),
         Finished(),
     ]
     previews = [event for event in events if isinstance(event, Preview)]

@@ -22,6 +22,7 @@ from workers.comfy.protocol import (
     PromptEvent,
     Reconnected,
     Started,
+    Succeeded,
 )
 from workers.comfy.records import PromptErrorKind, PromptStatus
 from workers.comfy.tests.fake_server import WAIT_S
@@ -106,6 +107,7 @@ def test_success(stack: ExitStack) -> None:
         Started(),
         *progress(3),
         OutputReady((image(2),)),
+        Succeeded(),
         Finished(),
     ]
     previews = [event for event in events if isinstance(event, Preview)]
@@ -141,7 +143,7 @@ def test_cached_resubmit(stack: ExitStack) -> None:
     verdict = played.client.verdict(prompt_id)
 
     # The file of the prompt before: whoever takes it must look whose folder it is in.
-    assert events == [Started(), OutputReady((image(2),)), Finished()]
+    assert events == [Started(), OutputReady((image(2),)), Succeeded(), Finished()]
     assert (verdict.status, verdict.files) == (PromptStatus.COMPLETED, (image(2),))
     assert verdict.execution_s == pytest.approx(0.003)
     assert played.server.left == []
@@ -246,6 +248,7 @@ def test_black_images_are_successes_to_the_server(stack: ExitStack, name: str, n
         Started(),
         *progress(3),
         OutputReady((image(number),)),
+        Succeeded(),
         Finished(),
     ]
     assert (verdict.status, verdict.files) == (PromptStatus.COMPLETED, (image(number),))
@@ -342,6 +345,7 @@ def test_delete_pending_and_queue_shape(stack: ExitStack) -> None:
         Started(),
         *progress(3),
         OutputReady((image(6),)),
+        Succeeded(),
         Finished(),
     ]
     assert played.client._routes.read(f"/history/{pending}").names() == []
@@ -387,6 +391,7 @@ def test_two_queued_in_order(stack: ExitStack) -> None:
         Started(),
         *progress(3),
         OutputReady((image(9),)),
+        Succeeded(),
         Finished(),
     ]
     assert without_previews(second_events) == [
@@ -415,6 +420,7 @@ def test_reconnect_mid_run(stack: ExitStack) -> None:
         Reconnected(),
         *[Progress(step, 12, "12") for step in range(3, 13)],
         OutputReady((image(11),)),
+        Succeeded(),
         Finished(),
     ]
     second_socket = played.server.sockets[0]

@@ -4,6 +4,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -86,6 +87,11 @@ def fetch(client: ComfyClient, file: OutputFile) -> tuple[FetchedFile, bytes] | 
     return fetched, buffer.getvalue()
 
 
+def until_written(client: ComfyClient, file: OutputFile) -> None:
+    states = partial(client.save_states, file.subfolder, name=file.name, wait_s=ENCODE_S)
+    until(states, lambda found: found[file.name].state is SaveStatus.WRITTEN)
+
+
 def promised(client: ComfyClient, file: OutputFile, **changes: Any) -> tuple[FetchedFile, bytes]:
     buffer = io.BytesIO()
     fetched = client.fetch_promised(
@@ -156,6 +162,7 @@ def test_a_promised_file_comes_in_one_request(
     fetched, data = promised(client, file)
 
     assert fetched == FetchedFile(len(data), content_type)
+    until_written(client, file)
     assert fetch(client, file) == (fetched, data)
     with Image.open(io.BytesIO(data)) as image:
         assert image.size == (512, 512)
@@ -174,6 +181,7 @@ def test_a_file_that_is_asked_for_before_its_prompt_comes_whole(start: Start) ->
 
     assert verdict.files == (file,)
     assert fetched == FetchedFile(len(data), "image/webp")
+    until_written(client, file)
     assert fetch(client, file) == (fetched, data)
 
 

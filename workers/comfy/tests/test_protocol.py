@@ -18,6 +18,7 @@ from workers.comfy.protocol import (
     PromptEvent,
     PromptPreview,
     Started,
+    Succeeded,
     UnattributedPreview,
     message_of,
     parse_frame,
@@ -45,7 +46,7 @@ def message(kind: str, **data: object) -> Message | None:
         ),
         ("executed", {"node": "15", "output": {"text": ["hello"]}}, None),
         ("executed", {"node": "15", "output": None}, None),
-        ("execution_success", {}, None),
+        ("execution_success", {"timestamp": 2}, Succeeded()),
         ("execution_error", {"exception_message": "no"}, None),
         ("execution_interrupted", {}, None),
     ],
@@ -54,6 +55,15 @@ def test_messages_about_a_prompt(
     kind: str, data: dict[str, object], event: PromptEvent | None
 ) -> None:
     assert message(kind, **data) == Message("p", event)
+
+
+@pytest.mark.parametrize(("said", "at_ms"), [(1795474344713, 1795474344713), ("noon", None)])
+def test_the_moments_of_a_start_and_an_end(said: object, at_ms: float | None) -> None:
+    for kind, event in (("execution_start", Started), ("execution_success", Succeeded)):
+        told = message(kind, timestamp=said)
+        assert told is not None
+        assert isinstance(told.event, event)
+        assert told.event.at_ms == at_ms
 
 
 @pytest.mark.parametrize(
