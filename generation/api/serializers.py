@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -234,29 +235,40 @@ class GenerateSerializer(StrictSerializer):
             raise serializers.ValidationError(problems)
         return attrs
 
-    def submission(self) -> Submission:
-        """The checked request. Call after `is_valid`."""
-        values = self.validated_data
-        seed, anchor = values.get("seed"), values.get("anchor")
-        return Submission(
-            sketch=values["sketch"],
-            params=JobParams(
-                prompt=values["prompt"],
-                negative_prompt=values["negative_prompt"],
-                mode=values["mode"],
-                model=values["model"],
-                denoise=values.get("denoise", DENOISE_OF_MODE[values["mode"]]),
-                steps=values.get("steps", STEPS_OF_MODEL[values["model"]]),
-                seed=seed_draw() if seed is None else seed,
-                variation=values["variation"],
-                width=values.get("width", SIDE_DEFAULT),
-                height=values.get("height", SIDE_DEFAULT),
-            ),
-            count=values["count"],
-            lane=Lane[values["lane"].upper()],
-            references=tuple(values["references"]),
-            anchor=Anchor(anchor["image"], anchor["mask"]) if anchor else None,
-        )
+
+@cache
+def _generate_form() -> GenerateSerializer:
+    """One for all requests: each would copy all the fields, and checking changes none of them."""
+    return GenerateSerializer()
+
+
+def submission_read(body: dict[str, Any]) -> Submission:
+    """What the body of `POST /api/generate` asks for.
+
+    Raises:
+        ValidationError: it names the fields and what to do.
+    """
+    values = _generate_form().run_validation(body)
+    seed, anchor = values.get("seed"), values.get("anchor")
+    return Submission(
+        sketch=values["sketch"],
+        params=JobParams(
+            prompt=values["prompt"],
+            negative_prompt=values["negative_prompt"],
+            mode=values["mode"],
+            model=values["model"],
+            denoise=values.get("denoise", DENOISE_OF_MODE[values["mode"]]),
+            steps=values.get("steps", STEPS_OF_MODEL[values["model"]]),
+            seed=seed_draw() if seed is None else seed,
+            variation=values["variation"],
+            width=values.get("width", SIDE_DEFAULT),
+            height=values.get("height", SIDE_DEFAULT),
+        ),
+        count=values["count"],
+        lane=Lane[values["lane"].upper()],
+        references=tuple(values["references"]),
+        anchor=Anchor(anchor["image"], anchor["mask"]) if anchor else None,
+    )
 
 
 class CancelSerializer(StrictSerializer):

@@ -20,6 +20,7 @@ from generation.api.serializers import (
     JobPageSerializer,
     JobSerializer,
     JobsSerializer,
+    submission_read,
 )
 from generation.api.turns import turn
 from generation.exceptions import BodyTooLarge, InvalidInput
@@ -65,11 +66,9 @@ class GenerateView(APIView):
         """Accept a sketch and answer with the jobs that it became."""
         user = caller(request)
         body = json_body(request, large_field="sketch")
-        form = GenerateSerializer(data=body)
-        form.is_valid(raise_exception=True)
         answer = job_submit(
             user,
-            form.submission(),
+            submission_read(body),
             idempotency=_idempotency(request, body),
             caller_hash=caller_hash(request),
         )

@@ -32,7 +32,7 @@ from schemathesis.openapi.checks import JsonSchemaError
 
 from conftest import api_for, sketch_base64, sketch_png
 from generation.images import SKETCH_BYTES_MAX
-from generation.models import GeneratedImage, Job, Node, NodeHealth
+from generation.models import Event, GeneratedImage, Job, Node, NodeHealth
 from generation.params import COUNT_MAX, SIZES
 from generation.places import queue_shape_forget
 from generation.presets import preset_list
@@ -41,6 +41,7 @@ from generation.states import ON_NODE, TERMINAL, JobState
 from generation.storage import blob_path, blob_write
 from generation.tests.stages import IMAGE, bring, traces_of
 from usage.models import LedgerEntry, User
+from usage.quota import usage_of
 
 Submit = Callable[..., list[Job]]
 GENERATE = "/api/generate"
@@ -368,12 +369,15 @@ def test_a_full_queue_says_when_to_come_back(
     api: APIClient, settings: Settings, submit: Submit, owner: User
 ) -> None:
     settings.PENCIL = replace(settings.PENCIL, queue_limit=1)
-    submit(owner)
+    (waiting,) = submit(owner)
 
     response = posted(api, GENERATE, request_body())
 
     assert (response.status_code, response.json()["code"]) == (429, "too_many_waiting")
     assert int(response["Retry-After"]) > 0
+    assert [job.id for job in Job.objects.all()] == [waiting.id]
+    assert usage_of(owner).used_today == 1
+    assert Event.objects.count() == 1
 
 
 def test_a_full_disk_is_the_servers_fault(
