@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 from django.db import connection, transaction
-from django.db.models import Count, IntegerField
+from django.db.models import IntegerField
 from django.utils import timezone
 
 from generation.events import events_record
@@ -54,9 +54,7 @@ _ACTIVE = Select(
     lambda: (
         Job.objects.filter(user_id=Slot("user_id", IntegerField()), state__in=ACTIVE)
         .order_by()
-        .values("user_id")
-        .annotate(count=Count("id"))
-        .values_list("count")
+        .values_list("id")
     )
 )
 
@@ -240,17 +238,17 @@ def _draft_insert(user: User, draft: _Draft, sketch: Sketch | None) -> None:
         _supersede_live(user)
     # The reservation locks the user's day, so two requests count the queue one after the other.
     reserved = quota_reserve(user, [job.id for job in jobs], now=draft.batch.created_at)
-    active = sum(count for (count,) in _ACTIVE.rows(user_id=user.pk))
-    if active + len(jobs) > limit:
-        raise TooManyWaiting(limit=limit)
     if sketch is not None:
         name = sketch.name()
         for job in jobs:
             job.sketch = name
     pictures = [inserted(draft.pictures)] if draft.pictures else []
-    join = share_join(user.pk, draft.lane, is_idle=active == 0)
-    rows = (join, inserted([draft.batch]), reserved, *pictures, inserted(jobs), *notice_jobs())
-    joined, *_ = events_record(user.pk, "job.queued", jobs, writes=rows)
+    join = share_join(user.pk, draft.lane)
+    counted = (_ACTIVE.write(user_id=user.pk), join)
+    rows = (*counted, inserted([draft.batch]), reserved, *pictures, inserted(jobs), *notice_jobs())
+    active, joined, *_ = events_record(user.pk, "job.queued", jobs, writes=rows)
+    if active + len(jobs) > limit:
+        raise TooManyWaiting(limit=limit)  # and nothing of all that is kept
     if not joined:  # after the stream's lock: nobody can hold what there was not
         share_make(user.pk)
         join.run()

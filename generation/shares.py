@@ -11,14 +11,24 @@ start-time fair queueing (Goyal, Vin and Cheng, 1996).
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, F, FloatField, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import (
+    Case,
+    Exists,
+    F,
+    FloatField,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    When,
+)
 from django.db.models.functions import Coalesce, Greatest
 
 from generation.models import FairClock, Job, Share
-from generation.states import JobState, Lane
+from generation.states import ACTIVE, JobState, Lane
 from usage.models import User
 from usage.statements import Slot, Update
 from usage.upserts import counter_raise
@@ -51,27 +61,28 @@ _CORRECT = Update(
 
 
 @cache
-def _join(lane: Lane, *, is_idle: bool) -> Update[Share]:
-    changes: dict[str, Any] = {WAITS[lane]: True}
-    if is_idle:
-        clock = Subquery(FairClock.objects.filter(pk=CLOCK).values("virtual_s"))
-        changes["virtual_s"] = Greatest(F("virtual_s"), Coalesce(clock, 0.0))
-    return Update(lambda: (_own(), changes))
+def _join(lane: Lane) -> Update[Share]:
+    active = Job.objects.filter(user_id=OuterRef("user_id"), state__in=ACTIVE)
+    clock = Subquery(FairClock.objects.filter(pk=CLOCK).values("virtual_s"))
+    joined = Greatest(F("virtual_s"), Coalesce(clock, 0.0))
+    virtual_s = Case(When(Exists(active), then=F("virtual_s")), default=joined)
+    return Update(lambda: (_own(), {WAITS[lane]: True, "virtual_s": virtual_s}))
 
 
-def share_join(user_id: int, lane: Lane, *, is_idle: bool) -> Write:
+def share_join(user_id: int, lane: Lane) -> Write:
     """Note that a user has jobs waiting in a lane; one who had none at all joins at the clock.
 
-    To be written in the transaction that inserts them. The share's row is locked from then to the
-    commit, so that `shares_forget_idle` sees either no jobs and the flag, or both. It changes no
-    row where the user has no share yet: see `share_make`.
+    To be written in the transaction that inserts them, before or with them. The share's row is
+    locked from then to the commit, so that `shares_forget_idle` sees either no jobs and the flag,
+    or both. It changes no row where the user has no share yet: see `share_make`.
     """
-    return _join(lane, is_idle=is_idle).write(user_id=user_id)
+    return _join(lane).write(user_id=user_id)
 
 
 def share_make(user_id: int) -> None:
-    """Make a user's share, unless there is one."""
-    Share.objects.get_or_create(user_id=user_id)
+    """Make a user's share, unless there is one; it joins at the clock."""
+    clock = FairClock.objects.filter(pk=CLOCK).values_list("virtual_s", flat=True).first()
+    Share.objects.get_or_create(user_id=user_id, defaults={"virtual_s": clock or 0.0})
 
 
 def share_lock(user_id: int) -> None:

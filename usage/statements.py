@@ -98,6 +98,14 @@ class Select(_Statement[M]):
     def __init__(self, build: Callable[[], QuerySet[M, Any]]) -> None:
         super().__init__(lambda: _select_text(build()))
 
+    def write(self, **values: Any) -> Write:
+        """It, to be run with others, where only the number of its rows is wanted.
+
+        They are those that were there before the others changed any.
+        """
+        text = self._written()
+        return Write(text.sql, text.parameters(values))
+
 
 class SelectAll(_Statement[M]):
     """The rows of several SELECTs of the same columns, in one; none of them locks.

@@ -84,9 +84,13 @@ def test_a_plan_of_weight_three_gets_three_times_as_much(
     assert count[owner.pk] == pytest.approx(15, abs=1)
 
 
+@pytest.mark.parametrize("is_new", [True, False])
 def test_a_user_who_was_idle_brings_no_credit(
-    owner: User, stranger: User, node: Node, submit: Submit
+    owner: User, stranger: User, node: Node, submit: Submit, is_new: bool
 ) -> None:
+    if not is_new:
+        submit(stranger)
+        serve(1)
     submit(owner, count=30)
     serve(20)
     submit(stranger, count=30)
