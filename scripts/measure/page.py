@@ -42,7 +42,8 @@ gives as its execution time is nobody's overhead and is taken off.
 ## What the rows are
 
 - **overhead**: from the moment before the request to the last byte of the image in the client, one
-  job at a time, less the node's execution time.
+  job at a time, less the node's execution time. The first fifteen after the start are not counted:
+  connections plan each statement anew until they have seen it a few times.
 - **stage**: where the platform's overhead is spent, medians. They are told by the arrival of its
   events and by the node's record.
 - **processor**: what each process used of the processor for one job, one at a time, less what it
