@@ -74,7 +74,7 @@ def answer_of(
 
 
 def _cursor_kept(connection: BaseDatabaseWrapper) -> CursorWrapper:
-    """A cursor for a statement that comes again: PostgreSQL keeps its plan from the third time on.
+    """A cursor for a statement that comes again: PostgreSQL keeps its plan from the first time on.
 
     Django's own cursors put the values into the text, so that each is a new one. Close it.
     """

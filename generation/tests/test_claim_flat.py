@@ -92,7 +92,7 @@ def statements_of_a_claim() -> list[tuple[str, Sequence[Any]]]:
 def cost_of_a_claim(plan_cache_mode: str) -> Cost:
     """Make the same claim again, statement by statement, each with its account.
 
-    Each is prepared, as it is after a claim or two.
+    Each is prepared, as it is after the first claim of its connection.
     """
     cost = Cost()
     statements = statements_of_a_claim()
