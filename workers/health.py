@@ -69,7 +69,10 @@ def _note(node: Node, answer: Answer) -> bool:
 
 def _ask(url: str) -> Answer:
     """Ask one node; touches no database."""
-    client = client_for(url)
+    try:
+        client = client_for(url)
+    except ValueError:  # whose text may hold a password
+        return Answer(problem="The node's address cannot be used. Correct it.")
     try:
         remaining = client.queue_remaining()
         stats = client.system_stats()

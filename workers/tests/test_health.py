@@ -127,6 +127,21 @@ def test_a_node_that_the_environment_no_longer_names_goes(
     assert [node.url for node in Node.objects.all()] == [well.url]
 
 
+def test_an_address_that_cannot_be_used_leaves_the_others_alone(
+    named: Callable[..., None], well: Simulator
+) -> None:
+    named(well.url)
+    for number, url in enumerate(("ftp://gpu.lan", "http://gpu\u20131.lan:8188", "http://[::1")):
+        Node.objects.create(name=f"odd-{number}", url=url)
+
+    to_prove = nodes_probe()
+
+    assert to_prove == [Node.objects.get(url=well.url).pk]
+    odd = Node.objects.exclude(url=well.url)
+    assert {node.health for node in odd} == {NodeHealth.UNREACHABLE}
+    assert {node.problem for node in odd} == {"The node's address cannot be used. Correct it."}
+
+
 def test_a_node_added_by_hand_stays(named: Callable[..., None], well: Simulator) -> None:
     Node.objects.create(name="by hand", url=SILENT)
     named(well.url)
