@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -56,7 +56,7 @@ class RunDir:
             self._lock.close()
             self._lock = None
 
-    def ports(self, names: Iterable[str]) -> dict[str, int]:
+    def ports(self, names: Collection[str]) -> dict[str, int]:
         """Choose a free port for each name: the one it had last time, where that is still free.
 
         The simulator's address is a row in the database, so it is better kept.
@@ -66,7 +66,13 @@ class RunDir:
         held = HeldPorts()  # or two could be given the same
         for name in names:
             last = remembered.get(name)
-            chosen[name] = last if isinstance(last, int) and is_free(last) else held.take()
+            if isinstance(last, int) and last not in chosen.values() and is_free(last):
+                chosen[name] = last
+        for name in names:
+            while name not in chosen:
+                port = held.take()
+                if port not in chosen.values():
+                    chosen[name] = port
         held.release()
         self._write("ports.json", {**remembered, **chosen})
         return chosen

@@ -1,9 +1,11 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from scripts.launcher.ports import free_port
 from scripts.launcher.refusal import Refusal
 from scripts.launcher.run_dir import RunDir, born_at
 
@@ -27,6 +29,18 @@ def test_ports_are_kept_while_they_are_free(tmp_path: Path) -> None:
 
     assert len(set(chosen.values())) == 2
     assert run_dir.ports(["valkey", "simulator"]) == chosen
+    run_dir.leave()
+
+
+def test_a_port_that_one_had_is_not_given_to_two(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path)
+    run_dir.take(address="")
+    port = free_port()
+    (tmp_path / "run" / "ports.json").write_text(json.dumps({"valkey": port, "simulator": port}))
+
+    chosen = run_dir.ports(["valkey", "simulator"])
+
+    assert chosen["valkey"] == port != chosen["simulator"]
     run_dir.leave()
 
 
