@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from aiohttp import web
@@ -21,9 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the simulator until SIGTERM or SIGINT; return the exit status."""
     parsed = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    with tempfile.TemporaryDirectory(prefix="comfyui-simulator-") as temporary:
+    with ExitStack() as stack:
         options = Options(
-            data_dir=parsed.data_dir or Path(temporary),
+            data_dir=parsed.data_dir or _temporary(stack),
             version=ServerVersion(parsed.server_version),
             preview=PreviewMethod(parsed.preview),
             step_s=parsed.step_seconds,
@@ -37,6 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
             reason = error.strerror or error
             sys.stderr.write(f"Cannot listen on {parsed.host}:{parsed.port}: {reason}.\n")
             return 1
+
+
+def _temporary(stack: ExitStack) -> Path:
+    folder = tempfile.TemporaryDirectory(prefix="comfyui-simulator-")
+    return Path(stack.enter_context(folder))
 
 
 async def _serve(options: Options, rules: list[FaultRule], host: str, port: int) -> int:
