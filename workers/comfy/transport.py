@@ -66,14 +66,12 @@ class Transport:
         self._headers = {"Accept-Encoding": "identity"}
         if url.auth:
             self._headers |= urllib3.util.make_headers(basic_auth=unquote(url.auth))
-        self._pools = urllib3.PoolManager(
-            num_pools=1, maxsize=_KEPT_CONNECTIONS, ca_certs=certifi.where()
-        )
-        self._pool = self._pools.connection_from_url(base_url)
+        pools = urllib3.PoolManager(maxsize=_KEPT_CONNECTIONS, ca_certs=certifi.where())
+        self._pool = pools.connection_from_url(base_url)
 
     def close(self) -> None:
         """Close all connections that nobody uses right now."""
-        self._pools.clear()
+        self._pool.close()
 
     def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Reply:
         """Read something.

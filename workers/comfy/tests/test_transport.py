@@ -233,6 +233,16 @@ def test_a_name_a_password_and_a_path_in_the_address_are_used(server: FakeServer
     assert asked.headers["Authorization"] == f"Basic {said}"
 
 
+def test_a_closed_client_leaves_no_connection_open(server: FakeServer, client: ComfyClient) -> None:
+    server.answer("GET", "/prompt", {"exec_info": {"queue_remaining": 0}})
+    assert client.queue_remaining() == 0
+
+    client.close()
+
+    with pytest.raises(NodeUnreachable):
+        client.queue_remaining()
+
+
 def test_a_server_that_takes_connections_and_says_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
