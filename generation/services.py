@@ -238,6 +238,8 @@ def _draft_insert(user: User, draft: _Draft, sketch: Sketch | None) -> None:
         _supersede_live(user)
     # The reservation locks the user's day, so two requests count the queue one after the other.
     reserved = quota_reserve(user, [job.id for job in jobs], now=draft.batch.created_at)
+    if len(jobs) > 1 and len(_ACTIVE.rows(user_id=user.pk)) + len(jobs) > limit:
+        raise TooManyWaiting(limit=limit)  # before all their rows are written
     if sketch is not None:
         name = sketch.name()
         for job in jobs:
