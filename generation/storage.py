@@ -117,10 +117,10 @@ class BlobDraft:
         _sync_directory(self._folder)
 
     def discard(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind, where the disk lets that be; else it is swept."""
         with suppress(OSError):
             self._file.close()
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             self._temporary.unlink()
 
 

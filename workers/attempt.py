@@ -107,6 +107,7 @@ class _Attempt:
         self.node_health: str = node.health
         self.runs_since: float | None = None
         self.saving_at = 0.0
+        self.is_late = False  # an image was not there when its job was to end
         self.reporter = Reporter(members, steps=self.sending.steps)
         self.lead: Job = self.jobs[0]
         self.chores: list[Chore] = []
@@ -250,6 +251,7 @@ class _Attempt:
         execution_s /= len(self.jobs)
         for member in self.members:
             if not self._succeed_at_once(member, named, execution_s, confirm=confirm):
+                self.is_late = not self.fetches.have_arrived(named, within_s=0.0)
                 break
             self._succeeded(member, named, execution_s)
         return foretold.verdict()
@@ -322,7 +324,9 @@ class _Attempt:
             if member not in self.members:
                 raise _Dropped
 
-        succeeded = self._succeed_at_once(member, files, execution_s)
+        succeeded = None
+        if not self.is_late or self.fetches.have_arrived(files, within_s=0.0):
+            succeeded = self._succeed_at_once(member, files, execution_s)
         if succeeded is None:
             if not self._have_arrived(files):
                 self._advance({JobState.SUBMITTED, JobState.RUNNING}, JobState.SAVING)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
@@ -151,14 +151,21 @@ class Download:
             raise Unsettled
 
     def _bring(self) -> Fetched:
-        with suppress(OSError):  # it is tried again with the bytes
-            self._draft = BlobDraft(image_folder(self._job.id))
         try:
-            return self._come_early() or self._come_named()
+            with self._drafted():
+                return self._come_early() or self._come_named()
         except BaseException as error:
             if not self.arrived.done():
                 self.arrived.set_exception(error)
             raise
+
+    @contextmanager
+    def _drafted(self) -> Iterator[None]:
+        """Make the place on the disk; what is left of it afterwards goes."""
+        with suppress(OSError):  # it is tried again with the bytes
+            self._draft = BlobDraft(image_folder(self._job.id))
+        try:
+            yield
         finally:
             if self._draft is not None:
                 self._draft.discard()

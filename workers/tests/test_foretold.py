@@ -21,6 +21,7 @@ from workers import foretold
 from workers.clients import client_for
 from workers.comfy.client import ComfyClient
 from workers.comfy.records import PromptStatus, Verdict
+from workers.saver import image_succeed
 from workers.tests.conftest import Simulator, node_for
 from workers.tests.test_attempt import kinds_of, run_to_the_end
 
@@ -182,3 +183,27 @@ def test_variations_end_one_by_one_once_their_record_is_known(
         assert kinds_of(job) == ["reserve", "settle"]
     assert len({job.images.get().file for job in jobs}) == 2
     assert [verdict.status for verdict in heard] == [PromptStatus.COMPLETED]
+
+
+@pytest.mark.usefixtures("on_postgres")
+def test_an_image_that_comes_late_is_waited_for_in_one_transaction(
+    owner: User, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def count(*arguments: Any, **named: Any) -> Job | None:
+        begun.append(named)
+        return image_succeed(*arguments, **named)
+
+    monkeypatch.setattr("workers.attempt.image_succeed", count)
+    simulator = Simulator("--step-seconds", "0.02", "--pack", "--encode-seconds", "0.6")
+    try:
+        node_for(simulator)
+        (job,) = submit(owner)
+
+        run_to_the_end(job)
+    finally:
+        simulator.stop()
+
+    assert (job.state, job.attempt, job.images.count()) == (JobState.SUCCEEDED, 1, 1)
+    assert len(begun) == 1
