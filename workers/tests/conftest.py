@@ -72,18 +72,28 @@ def well() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def faulty() -> Iterator[Callable[..., Simulator]]:
-    """Make simulators with faults; they end with the test."""
+def simulated() -> Iterator[Callable[..., Simulator]]:
+    """Make simulators with options; they end with the test."""
     started: list[Simulator] = []
 
-    def start(*faults: str, step_s: float = 0.02) -> Simulator:
-        options = [part for fault in faults for part in ("--fault", fault)]
+    def start(*options: str, step_s: float = 0.02) -> Simulator:
         started.append(Simulator("--step-seconds", str(step_s), *options))
         return started[-1]
 
     yield start
     for simulator in started:
         simulator.stop()
+
+
+@pytest.fixture
+def faulty(simulated: Callable[..., Simulator]) -> Callable[..., Simulator]:
+    """Make simulators with faults; they end with the test."""
+
+    def start(*faults: str, step_s: float = 0.02) -> Simulator:
+        options = [part for fault in faults for part in ("--fault", fault)]
+        return simulated(*options, step_s=step_s)
+
+    return start
 
 
 @pytest.fixture(autouse=True)

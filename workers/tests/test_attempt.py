@@ -98,16 +98,12 @@ def test_a_job_becomes_an_image_that_follows_its_sketch(
 
 @pytest.mark.parametrize(("encode_s", "is_told"), [("0", False), ("0.6", True)])
 def test_saving_is_told_where_files_take_a_moment(
-    owner: User, submit: Submit, encode_s: str, is_told: bool
+    owner: User, submit: Submit, simulated: Faulty, encode_s: str, is_told: bool
 ) -> None:
-    simulator = Simulator("--step-seconds", "0.02", "--pack", "--encode-seconds", encode_s)
-    try:
-        node_for(simulator)
-        (job,) = submit(owner)
+    node_for(simulated("--pack", "--encode-seconds", encode_s))
+    (job,) = submit(owner)
 
-        run_to_the_end(job)
-    finally:
-        simulator.stop()
+    run_to_the_end(job)
 
     assert job.state == JobState.SUCCEEDED
     assert job.images.get().content_type == "image/jpeg"

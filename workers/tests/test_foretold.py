@@ -187,7 +187,10 @@ def test_variations_end_one_by_one_once_their_record_is_known(
 
 @pytest.mark.usefixtures("on_postgres")
 def test_an_image_that_comes_late_is_waited_for_in_one_transaction(
-    owner: User, submit: Submit, monkeypatch: pytest.MonkeyPatch
+    owner: User,
+    submit: Submit,
+    simulated: Callable[..., Simulator],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begun = []
 
@@ -196,14 +199,10 @@ def test_an_image_that_comes_late_is_waited_for_in_one_transaction(
         return image_succeed(*arguments, **named)
 
     monkeypatch.setattr("workers.attempt.image_succeed", count)
-    simulator = Simulator("--step-seconds", "0.02", "--pack", "--encode-seconds", "0.6")
-    try:
-        node_for(simulator)
-        (job,) = submit(owner)
+    node_for(simulated("--pack", "--encode-seconds", "0.6"))
+    (job,) = submit(owner)
 
-        run_to_the_end(job)
-    finally:
-        simulator.stop()
+    run_to_the_end(job)
 
     assert (job.state, job.attempt, job.images.count()) == (JobState.SUCCEEDED, 1, 1)
     assert len(begun) == 1
