@@ -43,7 +43,7 @@ gives as its execution time is nobody's overhead and is taken off.
 
 - **overhead**: from the moment before the request to the last byte of the image in the client, one
   job at a time, less the node's execution time. The first fifteen after the start are not counted:
-  connections plan each statement anew until they have seen it a few times.
+  each connection plans a statement when it first meets it.
 - **stage**: where the platform's overhead is spent, medians. They are told by the arrival of its
   events and by the node's record.
 - **processor**: what each process used of the processor for one job, one at a time, less what it

@@ -43,7 +43,7 @@ USERS = 8
 CROWD = 30
 WHEEL = 30  # colours; measured: the painter keeps them apart at the denoise of a crowd's orders
 ENCODE_S = 0.1
-WARM_UP = 15  # measured: until each pooled connection has planned its statements, 10 ms more a job
+WARM_UP = 15  # chosen: a few connections in each process, which take turns, have met all statements
 IDLE_S = 10.0  # five of beat's most frequent ticks
 OURS = ("web", "worker", "beat", "postgres", "valkey")
 
